@@ -1,0 +1,91 @@
+package eventloop
+
+import (
+	"errors"
+	"fmt"
+	"net"
+	"syscall"
+	"time"
+
+	"golang.org/x/sys/unix"
+)
+
+// Detach duplicates the descriptor under c, close-on-exec and non-blocking like the original, so that it can
+// live on in a loop. Wrappers with an UnsafeConn or NetConn method are seen through. The caller closes or
+// abandons c as its owner demands and must not read or write it any more; what a wrapper has buffered is
+// the caller's to fetch before.
+func Detach(c net.Conn) (fd int, err error) {
+	sc, ok := unwrap(c).(syscall.Conn)
+	if !ok {
+		return -1, fmt.Errorf("cannot detach a %T: it has no descriptor", c)
+	}
+	raw, err := sc.SyscallConn()
+	if err != nil {
+		return -1, fmt.Errorf("cannot detach a connection: %w", err)
+	}
+	var dupErr error
+	err = raw.Control(func(old uintptr) {
+		fd, dupErr = unix.FcntlInt(old, unix.F_DUPFD_CLOEXEC, 0)
+	})
+	if err = errors.Join(err, dupErr); err != nil {
+		return -1, fmt.Errorf("cannot detach a connection: %w", err)
+	}
+	return fd, nil
+}
+
+func unwrap(c net.Conn) net.Conn {
+	for {
+		switch w := c.(type) {
+		case interface{ UnsafeConn() net.Conn }:
+			c = w.UnsafeConn()
+		case interface{ NetConn() net.Conn }:
+			c = w.NetConn()
+		default:
+			return c
+		}
+	}
+}
+
+// CloseFD closes a descriptor that no loop took over.
+func CloseFD(fd int) { _ = unix.Close(fd) }
+
+// SocketOptions are what we ask of a TCP socket; a zero field leaves the system's default.
+type SocketOptions struct {
+	KeepAlive     time.Duration // idle time before the first probe, and between probes; three unanswered end it
+	UserTimeout   time.Duration // how long sent bytes may stay unacknowledged (RFC 5482); Linux only
+	SendBuffer    int           // bytes, SO_SNDBUF
+	ReceiveBuffer int           // bytes, SO_RCVBUF
+}
+
+// SetOptions applies o to the TCP socket fd, and TCP_NODELAY. On a UNIX socket it does nothing.
+func SetOptions(fd int, o SocketOptions) error {
+	if sa, err := unix.Getsockname(fd); err == nil {
+		if _, ok := sa.(*unix.SockaddrUnix); ok {
+			return nil
+		}
+	}
+	set := func(level, opt, v int) error {
+		if v == 0 {
+			return nil
+		}
+		return unix.SetsockoptInt(fd, level, opt, v)
+	}
+	err := errors.Join(
+		set(unix.IPPROTO_TCP, unix.TCP_NODELAY, 1),
+		set(unix.SOL_SOCKET, unix.SO_SNDBUF, o.SendBuffer),
+		set(unix.SOL_SOCKET, unix.SO_RCVBUF, o.ReceiveBuffer),
+	)
+	if o.KeepAlive > 0 {
+		err = errors.Join(err, set(unix.SOL_SOCKET, unix.SO_KEEPALIVE, 1), setKeepAlive(fd, max(1, int(o.KeepAlive.Seconds()))))
+	}
+	if o.UserTimeout > 0 {
+		err = errors.Join(err, setUserTimeout(fd, int(o.UserTimeout.Milliseconds())))
+	}
+	if err != nil {
+		return fmt.Errorf("cannot set socket options: %w", err)
+	}
+	return nil
+}
+
+// keepAliveProbes is how many unanswered probes end a connection.
+const keepAliveProbes = 3
