@@ -89,3 +89,34 @@ func SetOptions(fd int, o SocketOptions) error {
 
 // keepAliveProbes is how many unanswered probes end a connection.
 const keepAliveProbes = 3
+
+// Take takes a connection out of an HTTP server's hands, whose handler then only returns: it fetches what the
+// server's reader has buffered already and detaches the descriptor. early is what the client sent together
+// with its handshake, nil as a rule.
+func Take(c net.Conn) (fd int, early []byte, err error) {
+	// With a deadline in the past, reads give what is in the buffer and then fail.
+	if err := c.SetReadDeadline(time.Unix(1, 0)); err != nil {
+		return -1, nil, fmt.Errorf("cannot take a connection over: %w", err)
+	}
+	var buf [512]byte
+	for {
+		n, err := c.Read(buf[:])
+		early = append(early, buf[:n]...)
+		if err != nil {
+			break
+		}
+	}
+	if fd, err = Detach(c); err != nil {
+		return -1, nil, err
+	}
+	return fd, early, nil
+}
+
+// DescriptorLimit is how many descriptors this process may have; 1024 when the system does not say.
+func DescriptorLimit() int {
+	var r unix.Rlimit
+	if err := unix.Getrlimit(unix.RLIMIT_NOFILE, &r); err != nil {
+		return 1024
+	}
+	return int(min(r.Cur, 1<<20))
+}
