@@ -1,0 +1,199 @@
+package main
+
+import (
+	"context"
+	"fmt"
+	"slices"
+	"time"
+
+	"github.com/ringside-edge/ringside/internal/testcluster"
+)
+
+// The topics of the measurement.
+const (
+	fanOutTopic = "bench/final"
+	idleTopic   = "bench/idle"
+)
+
+// measurement collects what the report tells.
+type measurement struct {
+	o       options
+	stage   *stage
+	fleet   *fleet
+	started time.Time
+
+	memory  []memorySample
+	samples []sample
+}
+
+// memorySample is the user memory of one process before and with idle sessions, in bytes.
+type memorySample struct {
+	Process  string
+	Before   int64
+	With     int64
+	Sessions int
+}
+
+// PerSession is the memory that one session takes.
+func (m memorySample) PerSession() float64 { return float64(m.With-m.Before) / float64(m.Sessions) }
+
+// sample is one measurement of CPU time and latency.
+type sample struct {
+	Arm        string
+	Rate       float64
+	Round      int
+	Deliveries int64
+	Missing    int64
+	Proxy      time.Duration // per delivery
+	Gateway    time.Duration // per delivery
+	P50        time.Duration
+	P99        time.Duration
+	Max        time.Duration
+}
+
+// fanOut measures every arm at every rate, in rounds with turning order.
+func (m *measurement) fanOut(ctx context.Context) error {
+	redis, err := testcluster.DialRedis(m.stage.redisAddr)
+	if err != nil {
+		return err
+	}
+	defer redis.Close()
+	arms := slices.Clone(m.stage.arms)
+	for round := 1; round <= m.o.rounds; round++ {
+		for _, a := range arms {
+			if err := m.fanOutArm(ctx, redis, a, round); err != nil {
+				return fmt.Errorf("%s, round %d: %w", a.Name, round, err)
+			}
+		}
+		arms = append(arms[1:], arms[0])
+		slices.Reverse(arms)
+	}
+	return nil
+}
+
+func (m *measurement) fanOutArm(ctx context.Context, redis *testcluster.Redis, a arm, round int) error {
+	if err := m.fleet.open(a.addr, "/t/"+fanOutTopic, "ringside.raw", m.o.subscribers); err != nil {
+		return err
+	}
+	for _, rate := range m.o.rates {
+		// A first message warms every path up, and shows that everybody listens.
+		if _, err := m.publish(ctx, redis, 1, 1); err != nil {
+			return err
+		}
+		s, err := m.measure(ctx, redis, a, rate)
+		if err != nil {
+			return err
+		}
+		s.Round = round
+		progress("round %d, %s, %g/s: proxy %v, gateway %v per delivery, p50 %v, p99 %v, missing %d",
+			round, a.Name, rate, s.Proxy, s.Gateway, s.P50, s.P99, s.Missing)
+		m.samples = append(m.samples, s)
+	}
+	return m.closeAll(ctx)
+}
+
+// measure publishes for one window and reads the clocks of the processes before and after.
+func (m *measurement) measure(ctx context.Context, redis *testcluster.Redis, a arm, rate float64) (sample, error) {
+	before, err := m.clocks(a)
+	if err != nil {
+		return sample{}, err
+	}
+	messages := max(1, int(rate*m.o.window.Seconds()))
+	t, err := m.publish(ctx, redis, messages, rate)
+	if err != nil {
+		return sample{}, err
+	}
+	after, err := m.clocks(a)
+	if err != nil {
+		return sample{}, err
+	}
+	want := int64(messages) * int64(m.o.subscribers)
+	if t.Frames == 0 {
+		return sample{}, fmt.Errorf("not one of %d frames arrived", want)
+	}
+	us := func(q float64) time.Duration {
+		return time.Duration(t.Latency.ValueAtQuantile(q)) * time.Microsecond
+	}
+	return sample{
+		Arm: a.Name, Rate: rate, Deliveries: t.Frames, Missing: want - t.Frames,
+		Proxy:   (after.proxy - before.proxy) / time.Duration(t.Frames),
+		Gateway: (after.gateway - before.gateway) / time.Duration(t.Frames),
+		P50:     us(50), P99: us(99), Max: us(100),
+	}, nil
+}
+
+// clocks are the CPU times used so far.
+type clocks struct{ proxy, gateway time.Duration }
+
+func (m *measurement) clocks(a arm) (c clocks, err error) {
+	if a.pid != 0 {
+		if c.proxy, err = cpuTime(a.pid); err != nil {
+			return c, err
+		}
+	}
+	c.gateway, err = cpuTime(m.stage.gateway.PID())
+	return c, err
+}
+
+// deliveryLimit is how long the last frame may take; what has not come by then counts as missing.
+const deliveryLimit = 15 * time.Second
+
+// publish sends messages at a rate and waits until everybody has all of them.
+func (m *measurement) publish(ctx context.Context, redis *testcluster.Redis, messages int, rate float64) (totals, error) {
+	if _, err := m.fleet.all(cmdReset); err != nil {
+		return totals{}, err
+	}
+	tick := time.NewTicker(time.Duration(float64(time.Second) / rate))
+	defer tick.Stop()
+	for range messages {
+		if _, err := redis.Add(fanOutTopic, payload(m.o.size, time.Now()), ""); err != nil {
+			return totals{}, fmt.Errorf("cannot publish: %w", err)
+		}
+		select {
+		case <-tick.C:
+		case <-ctx.Done():
+			return totals{}, ctx.Err()
+		}
+	}
+	var t totals
+	want := int64(messages) * int64(m.o.subscribers)
+	limit, cancel := context.WithTimeout(ctx, deliveryLimit)
+	defer cancel()
+	err := testcluster.Poll(limit, func() (err error) {
+		if t, err = m.fleet.all(cmdStats); err == nil && t.Frames < want {
+			err = fmt.Errorf("%d of %d frames", t.Frames, want)
+		}
+		return err
+	})
+	switch {
+	case ctx.Err() != nil:
+		return t, ctx.Err()
+	case t.Lost > 0:
+		return t, fmt.Errorf("%d subscribers lost their connection", t.Lost)
+	case t.Latency == nil:
+		return t, err
+	}
+	return t, nil // too few frames are told in the report
+}
+
+// closeAll closes the subscribers and waits until their descriptors are gone everywhere.
+func (m *measurement) closeAll(ctx context.Context) error {
+	if _, err := m.fleet.all(cmdClose); err != nil {
+		return err
+	}
+	limit, cancel := context.WithTimeout(ctx, time.Minute)
+	defer cancel()
+	few := min(200, m.o.subscribers)
+	return testcluster.Poll(limit, func() error {
+		for _, p := range m.stage.procs {
+			n, err := descriptors(p.PID())
+			if err != nil {
+				return err
+			}
+			if n > few {
+				return fmt.Errorf("%s still has %d descriptors", p.Name, n)
+			}
+		}
+		return nil
+	})
+}

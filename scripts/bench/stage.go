@@ -1,0 +1,148 @@
+package main
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"net"
+	"os"
+	"path/filepath"
+	"syscall"
+	"time"
+
+	"github.com/ringside-edge/ringside/internal/testcluster"
+)
+
+// stage is everything that is measured: a Redis server, a gateway, and what can stand in front of it. All
+// of it runs side by side; only the load moves from one to the other.
+type stage struct {
+	dir       string
+	redisAddr string
+	gateway   *testcluster.Node
+	router    *testcluster.Node
+	arms      []arm
+	procs     []*testcluster.Process // in the order of their start
+}
+
+// arm is one way from the load to the gateway.
+type arm struct {
+	Name string
+	addr string
+	pid  int // of the proxy; 0 when there is none
+}
+
+// startTimeout is how long a process may take until it can do its work.
+const startTimeout = 30 * time.Second
+
+// newStage builds and starts everything. The caller calls stop, also after an error.
+func newStage(ctx context.Context, o options) (*stage, error) {
+	dir, err := os.MkdirTemp("", "ringside-bench-")
+	if err != nil {
+		return nil, err
+	}
+	s := &stage{dir: dir}
+	if err := os.Chmod(dir, 0o755); err != nil { // nginx's workers run as another user
+		return s, err
+	}
+	progress("building ringside")
+	binary, err := testcluster.Build(dir, false)
+	if err != nil {
+		return s, err
+	}
+	if err := s.startRedis(ctx); err != nil {
+		return s, err
+	}
+	if err := s.startRingside(ctx, binary); err != nil {
+		return s, err
+	}
+	s.arms = []arm{{Name: armRouter, addr: s.router.Addr, pid: s.router.PID()}}
+	if err := s.startProxies(ctx, o); err != nil {
+		return s, err
+	}
+	s.arms = append(s.arms, arm{Name: armDirect, addr: s.gateway.Addr})
+	return s, nil
+}
+
+// stop ends the processes, the last first, and removes the files. A process that does not heed SIGTERM is
+// killed.
+func (s *stage) stop() {
+	for i := len(s.procs) - 1; i >= 0; i-- {
+		p := s.procs[i]
+		_ = p.Signal(syscall.SIGTERM) // fails only when it has just ended
+		if _, err := p.Wait(3 * time.Second); err != nil {
+			p.Kill()
+		}
+	}
+	_ = os.RemoveAll(s.dir) // a leftover in the temporary directory harms nobody
+}
+
+func (s *stage) startRedis(ctx context.Context) error {
+	addr, err := testcluster.FreeAddr()
+	if err != nil {
+		return err
+	}
+	_, port, err := net.SplitHostPort(addr)
+	if err != nil {
+		return err
+	}
+	p, err := testcluster.StartProcess("redis-server", "redis-server", "--bind", "127.0.0.1", "--port", port,
+		"--save", "", "--appendonly", "no", "--dir", s.dir)
+	if err != nil {
+		return err
+	}
+	s.procs = append(s.procs, p)
+	s.redisAddr = addr
+	return listening(ctx, p, addr)
+}
+
+// startRingside starts the gateway and the router and waits until both are ready.
+func (s *stage) startRingside(ctx context.Context, binary string) error {
+	ctx, cancel := context.WithTimeout(ctx, startTimeout)
+	defer cancel()
+	spec := testcluster.NodeSpec{Binary: binary, Role: testcluster.Gateway, ID: "g1", Redis: "redis://" + s.redisAddr}
+	var err error
+	if s.gateway, err = testcluster.StartNode(ctx, spec); err != nil {
+		return err
+	}
+	s.procs = append(s.procs, s.gateway.Process)
+	spec = testcluster.NodeSpec{Binary: binary, Role: testcluster.Router, Redis: spec.Redis, Join: s.gateway.Gossip}
+	if s.router, err = testcluster.StartNode(ctx, spec); err != nil {
+		return err
+	}
+	s.procs = append(s.procs, s.router.Process)
+	for _, n := range []*testcluster.Node{s.gateway, s.router} {
+		if err := testcluster.Poll(ctx, func() error { return n.Ready(ctx) }); err != nil {
+			return fmt.Errorf("%w\n%s", err, n.LogTail(10))
+		}
+	}
+	return nil
+}
+
+// listening waits until p accepts connections.
+func listening(ctx context.Context, p *testcluster.Process, addr string) error {
+	ctx, cancel := context.WithTimeout(ctx, startTimeout)
+	defer cancel()
+	err := testcluster.Poll(ctx, func() error {
+		if p.Exited() {
+			return nil
+		}
+		c, err := net.Dial("tcp", addr)
+		if err != nil {
+			return err
+		}
+		return c.Close()
+	})
+	if err == nil && p.Exited() {
+		err = errors.New("it ended")
+	}
+	if err != nil {
+		return fmt.Errorf("cannot start %s: %w\n%s", p.Name, err, p.LogTail(10))
+	}
+	return nil
+}
+
+// write writes a file into the stage's directory and returns its path.
+func (s *stage) write(name, text string) (string, error) {
+	path := filepath.Join(s.dir, name)
+	return path, os.WriteFile(path, []byte(text), 0o644)
+}

@@ -1,0 +1,97 @@
+package main
+
+import (
+	"bufio"
+	"bytes"
+	"fmt"
+	"os"
+	"path/filepath"
+	"strconv"
+	"strings"
+	"time"
+)
+
+// tick is the unit of CPU time in /proc/<pid>/stat: USER_HZ, which is 100 on every Linux that Go runs on.
+const tick = 10 * time.Millisecond
+
+// family is pid and all its descendants: nginx and HAProxy do their work in children.
+func family(pid int) []int {
+	pids := []int{pid}
+	lists, _ := filepath.Glob(fmt.Sprintf("/proc/%d/task/*/children", pid)) // no match: it has ended
+	for _, path := range lists {
+		b, err := os.ReadFile(path)
+		if err != nil {
+			continue // that thread has ended
+		}
+		for _, f := range strings.Fields(string(b)) {
+			if child, err := strconv.Atoi(f); err == nil {
+				pids = append(pids, family(child)...)
+			}
+		}
+	}
+	return pids
+}
+
+// cpuTime is the user and system time that pid and its descendants have used so far.
+func cpuTime(pid int) (time.Duration, error) {
+	var sum time.Duration
+	for _, p := range family(pid) {
+		b, err := os.ReadFile(fmt.Sprintf("/proc/%d/stat", p))
+		if err != nil {
+			return 0, err
+		}
+		// The name in parentheses may hold anything; utime and stime are the 14th and 15th field.
+		fields := strings.Fields(string(b[bytes.LastIndexByte(b, ')')+1:]))
+		if len(fields) < 13 {
+			return 0, fmt.Errorf("cannot read /proc/%d/stat: %q", p, b)
+		}
+		for _, f := range fields[11:13] {
+			n, err := strconv.ParseInt(f, 10, 64)
+			if err != nil {
+				return 0, fmt.Errorf("cannot read /proc/%d/stat: %w", p, err)
+			}
+			sum += time.Duration(n) * tick
+		}
+	}
+	return sum, nil
+}
+
+// pss is the memory of pid and its descendants in bytes, shared pages divided among those who share them.
+func pss(pid int) (int64, error) {
+	var sum int64
+	for _, p := range family(pid) {
+		b, err := os.ReadFile(fmt.Sprintf("/proc/%d/smaps_rollup", p))
+		if err != nil {
+			return 0, err
+		}
+		kb, err := field(b, "Pss:")
+		if err != nil {
+			return 0, fmt.Errorf("/proc/%d/smaps_rollup: %w", p, err)
+		}
+		sum += kb << 10
+	}
+	return sum, nil
+}
+
+// descriptors is the number of open descriptors of pid and its descendants.
+func descriptors(pid int) (int, error) {
+	n := 0
+	for _, p := range family(pid) {
+		list, err := os.ReadDir(fmt.Sprintf("/proc/%d/fd", p))
+		if err != nil {
+			return 0, err
+		}
+		n += len(list)
+	}
+	return n, nil
+}
+
+// field finds the number after a name at the start of a line.
+func field(b []byte, name string) (int64, error) {
+	for sc := bufio.NewScanner(bytes.NewReader(b)); sc.Scan(); {
+		if rest, ok := strings.CutPrefix(sc.Text(), name); ok {
+			return strconv.ParseInt(strings.Fields(rest)[0], 10, 64)
+		}
+	}
+	return 0, fmt.Errorf("no field %q", name)
+}
