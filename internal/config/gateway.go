@@ -1,0 +1,83 @@
+package config
+
+import (
+	"fmt"
+	"time"
+)
+
+// Gateway is how `ringside gateway` is set up.
+type Gateway struct {
+	File
+
+	// The ring places slots by it: give a gateway that comes back the same ID.
+	ID ID `required:"" placeholder:"NAME" help:"Shard ID of this gateway, stable over restarts."`
+	// Where it listens.
+	Listen Addr `default:"127.0.0.1:9101" help:"Address for routers, and for clients that come directly."`
+	Admin  Addr `default:"127.0.0.1:9201" help:"Address of the admin port: ring, metrics, publish, drain. Keep it inside."`
+	Gossip Addr `default:"127.0.0.1:7947" help:"Address for gossip, TCP and UDP."`
+
+	Cluster
+	// A gateway of weight 2 gets twice the slots of one with weight 1.
+	Weight int `group:"Cluster" default:"1" min:"1" max:"16" help:"Share of the ring."`
+
+	Streams
+
+	// 0 takes what the descriptor limit allows.
+	MaxSessions int `group:"Sessions" default:"0" min:"0" help:"Sessions at most; 0 for as many as the descriptor limit allows."`
+	// Told to clients in the welcome. Heartbeats carry the position, so that quiet topics keep up.
+	Heartbeat time.Duration `group:"Sessions" default:"25s" min:"50ms" max:"10m" help:"Time between two heartbeats of a session."`
+	// From the first byte of a request to its end.
+	HandshakeTimeout time.Duration `group:"Sessions" default:"5s" min:"100ms" max:"5m" help:"Whole time for a client's request."`
+	// A client that reads nothing at all for so long is gone, or not worth its socket buffer.
+	WriteTimeout time.Duration `group:"Sessions" default:"30s" min:"100ms" max:"1h" help:"How long a full socket may take nothing."`
+	// Then the session is closed with 1013 and comes back.
+	ReplayTimeout time.Duration `group:"Sessions" default:"10s" min:"100ms" max:"5m" help:"How long a session waits for Redis to replay."`
+	// Finds peers that died without a word while nothing is sent.
+	KeepAlive time.Duration `group:"Sessions" default:"30s" min:"1s" max:"2h" help:"TCP keep-alive of idle sockets."`
+	// Finds them while something is.
+	UserTimeout time.Duration `group:"Sessions" default:"20s" min:"1s" max:"1h" help:"TCP_USER_TIMEOUT: how long sent bytes may stay unacknowledged."`
+	// Clients get a reconnect delay spread over the same time.
+	DrainWindow time.Duration `group:"Sessions" default:"30s" min:"0s" max:"1h" help:"Time over which a drain spreads its closes."`
+
+	// Larger heads are answered with 431.
+	MaxHeader Size `group:"Limits" default:"8KiB" min:"1KiB" max:"64KiB" help:"Largest head of a request."`
+	// Larger ones close the session with 1009.
+	MaxFrame Size `group:"Limits" default:"64KiB" min:"128B" max:"1MiB" help:"Largest message of a client."`
+	// Further subscribe messages are answered with an error.
+	MaxTopics int `group:"Limits" default:"64" min:"1" max:"65536" help:"Topics of one session."`
+
+	// A session that falls off the log's end is served from Redis.
+	LogEntries int `group:"Memory" default:"1024" min:"1" help:"Messages of a topic that are kept in memory."`
+	// Counted with the encodings of each wire format that somebody uses.
+	LogBytes Size `group:"Memory" default:"4MiB" min:"64KiB" help:"Bytes of a topic's log."`
+	// Above it the logs that were used longest ago are cut first.
+	LogTotalBytes Size `group:"Memory" default:"256MiB" min:"1MiB" help:"Bytes of all logs."`
+	// So that a client that comes back finds it.
+	LogLinger time.Duration `group:"Memory" default:"1m" min:"1s" max:"24h" help:"How long a topic's log outlives its last session."`
+
+	// 0 takes one for each core that Go uses.
+	Loops int `group:"Engine" default:"0" min:"0" max:"256" help:"Event loops; 0 for one per core."`
+	// For systems without epoll, and to compare.
+	Portable bool `group:"Engine" help:"Use the portable event loop even where epoll is."`
+
+	Logging
+}
+
+// Validate checks what concerns more than one setting.
+func (g *Gateway) Validate() error {
+	if err := g.Cluster.validate(); err != nil {
+		return err
+	}
+	if g.LogBytes > g.LogTotalBytes {
+		return fmt.Errorf("log-bytes (%v) is larger than log-total-bytes (%v)", g.LogBytes, g.LogTotalBytes)
+	}
+	if g.LogBytes < 2*g.MaxPayload {
+		return fmt.Errorf("log-bytes (%v) must hold two messages of max-payload (%v)", g.LogBytes, g.MaxPayload)
+	}
+	for _, s := range g.Static {
+		if s.Name == string(g.ID) {
+			return fmt.Errorf("static: %s is this gateway's own id", s.Name)
+		}
+	}
+	return distinct([]string{"listen", "admin", "gossip"}, []Addr{g.Listen, g.Admin, g.Gossip})
+}

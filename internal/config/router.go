@@ -1,0 +1,64 @@
+package config
+
+import (
+	"fmt"
+	"time"
+)
+
+// Router is how `ringside router` is set up.
+type Router struct {
+	File
+
+	// Where it listens.
+	Listen Addr `default:"127.0.0.1:8080" help:"Address for clients."`
+	Admin  Addr `default:"127.0.0.1:8081" help:"Address of the admin port: ring, metrics, publish, drain. Keep it inside."`
+	Gossip Addr `default:"127.0.0.1:7946" help:"Address for gossip, TCP and UDP."`
+	// A router owns nothing, so that its name need not be stable.
+	ID ID `placeholder:"NAME" example:"router-1" help:"Name of this router in the ring; by default the host's name and a random part."`
+
+	Cluster
+	Streams
+
+	// A client's connection costs two descriptors; 0 takes what the descriptor limit allows.
+	MaxSessions int `group:"Sessions" default:"0" min:"0" help:"Sessions at most; 0 for as many as the descriptor limit allows."`
+	// From the first byte of a request to the answer of a gateway, all dials included.
+	HandshakeTimeout time.Duration `group:"Sessions" default:"5s" min:"100ms" max:"5m" help:"Whole time for a client's handshake."`
+	// Part of the handshake's time: a gateway that does not answer costs this much before the next is tried.
+	DialTimeout time.Duration `group:"Sessions" default:"1s" min:"10ms" max:"1m" help:"Time for one gateway to take a connection."`
+	// Three heartbeats of a gateway: a session with no byte in either direction for so long is dead.
+	IdleTimeout time.Duration `group:"Sessions" default:"75s" min:"100ms" max:"24h" help:"Silence after which a session ends; keep it above three heartbeats of the gateways."`
+	// A client that reads nothing at all for so long is gone, or not worth its socket buffer.
+	WriteTimeout time.Duration `group:"Sessions" default:"30s" min:"100ms" max:"1h" help:"How long a full socket may take nothing."`
+	// Finds peers that died without a word while nothing is sent.
+	KeepAlive time.Duration `group:"Sessions" default:"30s" min:"1s" max:"2h" help:"TCP keep-alive of idle sockets."`
+	// Finds them while something is.
+	UserTimeout time.Duration `group:"Sessions" default:"20s" min:"1s" max:"1h" help:"TCP_USER_TIMEOUT: how long sent bytes may stay unacknowledged."`
+	// How long a stop waits for sessions that are told to go elsewhere.
+	DrainWindow time.Duration `group:"Sessions" default:"30s" min:"0s" max:"1h" help:"Time over which a drain spreads its closes."`
+
+	// Larger heads are answered with 431.
+	MaxHeader Size `group:"Limits" default:"8KiB" min:"1KiB" max:"64KiB" help:"Largest head of a request."`
+	// Longer ones are answered with 414.
+	MaxURL Size `name:"max-url" group:"Limits" default:"2KiB" min:"256B" max:"16KiB" help:"Longest request target."`
+
+	// 0 takes one for each core that Go uses.
+	Loops int `group:"Engine" default:"0" min:"0" max:"256" help:"Event loops; 0 for one per core."`
+	// For systems without epoll, and to compare.
+	Portable bool `group:"Engine" help:"Use the portable event loop even where epoll is."`
+
+	Logging
+}
+
+// Validate checks what concerns more than one setting.
+func (r *Router) Validate() error {
+	if err := r.Cluster.validate(); err != nil {
+		return err
+	}
+	if r.DialTimeout > r.HandshakeTimeout {
+		return fmt.Errorf("dial-timeout (%v) is longer than handshake-timeout (%v), which it is part of", r.DialTimeout, r.HandshakeTimeout)
+	}
+	if r.MaxURL > r.MaxHeader {
+		return fmt.Errorf("max-url (%v) is larger than max-header (%v), which it is part of", r.MaxURL, r.MaxHeader)
+	}
+	return distinct([]string{"listen", "admin", "gossip"}, []Addr{r.Listen, r.Admin, r.Gossip})
+}
