@@ -1,0 +1,179 @@
+// Package admin is the admin port of a router or a gateway: the ring, metrics, health, publishing and draining,
+// over HTTP and for programs as well as for curl.
+//
+//	GET  /ring                the placement: JSON, ?format=text for a table, ?topic= for one topic
+//	GET  /metrics             Prometheus
+//	GET  /healthz             200 as long as the process answers
+//	GET  /readyz              200 when every check holds, else 503; which one does not
+//	POST /publish             {"topic","data","id"?}
+//	POST /publish/{topic}     the payload as the body; ?id= or Idempotency-Key
+//	POST /drain               a gateway: itself; ?shard= forwards to that gateway
+//	GET  /debug/pprof/        profiles of the Go runtime
+//
+// It knows the rest of the program by small interfaces only. The port has no authentication: it belongs on an
+// address that only the operator's machines reach. A browser's requests from other sites are refused.
+package admin
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"net"
+	"net/http"
+	"time"
+
+	"github.com/prometheus/client_golang/prometheus"
+	"go.uber.org/zap"
+
+	"github.com/ringside-edge/ringside/internal/position"
+	"github.com/ringside-edge/ringside/ring"
+)
+
+// Config is how an admin port is set up.
+type Config struct {
+	Listen     string // host:port
+	Self       string // ID of the member that this is, as the ring has it
+	MaxPayload int    // bytes of a message's payload
+}
+
+// Message is a message to publish. ID may be empty.
+type Message struct {
+	Topic, ID string
+	Payload   []byte
+}
+
+// Published says where a message stands.
+type Published struct {
+	Slot      int
+	Position  position.Position
+	Duplicate bool // a message with this ID was there before: nothing was added
+}
+
+// What a [Publisher] fails with; anything else is answered with 500.
+var (
+	ErrUnavailable = errors.New("not published")              // surely not applied
+	ErrAmbiguous   = errors.New("publishing may have failed") // may have been applied
+	ErrTooLarge    = errors.New("the payload is too large")
+)
+
+// Publisher puts messages into the streams. Publish is safe for concurrent use.
+type Publisher interface {
+	Publish(ctx context.Context, m Message) (Published, error)
+}
+
+// Drainer is a member that can be told to leave.
+type Drainer interface {
+	// Drain begins to drain and returns at once. Calling it again does nothing more.
+	Drain()
+	// Sessions is how many sessions are left.
+	Sessions() uint64
+}
+
+// Check is something that must hold for the member to do its work. Ready says why it does not; nil when it
+// does. It is quick, and safe for concurrent use.
+type Check struct {
+	Name  string
+	Ready func() error
+}
+
+// Deps are what an admin port works with.
+type Deps struct {
+	Ring      func() *ring.Ring     // never nil, and never gives nil
+	StreamKey func(slot int) string // name of a slot's stream in Redis
+	Publisher Publisher
+	Drainer   Drainer      // nil on a router: it forwards
+	Checks    []Check      // all of them hold: ready
+	Metrics   http.Handler // for /metrics
+	Root      http.Handler // for / and what nobody else serves; nil for an index of the port
+	Log       *zap.Logger
+}
+
+// Limits of the port's HTTP server. None of them is a setting: an admin port serves operators and publishers.
+const (
+	headerTimeout   = 5 * time.Second
+	requestTimeout  = 30 * time.Second
+	idleTimeout     = 2 * time.Minute
+	maxHeader       = 16 << 10
+	shutdownTimeout = 2 * time.Second
+)
+
+// Server is an admin port.
+type Server struct {
+	cfg     Config
+	deps    Deps
+	metrics *adminMetrics
+	ln      net.Listener
+	http    *http.Server
+	client  *http.Client  // asks other members
+	publish chan struct{} // a token for each publish that is under way
+}
+
+var _ prometheus.Collector = (*Server)(nil)
+
+// New checks the arguments and binds the address, so that Addr is known; nothing is served before Run.
+func New(cfg Config, deps Deps) (*Server, error) {
+	if deps.Ring == nil || deps.StreamKey == nil || deps.Publisher == nil || deps.Metrics == nil || deps.Log == nil {
+		return nil, errors.New("BUG: admin: a dependency is missing")
+	}
+	if cfg.MaxPayload <= 0 {
+		return nil, fmt.Errorf("BUG: admin: payload limit %d", cfg.MaxPayload)
+	}
+	ln, err := net.Listen("tcp", cfg.Listen)
+	if err != nil {
+		return nil, fmt.Errorf("cannot listen on the admin address: %w", err)
+	}
+	s := &Server{
+		cfg:     cfg,
+		deps:    deps,
+		metrics: newMetrics(),
+		ln:      ln,
+		client:  newClient(),
+		publish: make(chan struct{}, maxPublishes),
+	}
+	errorLog, err := zap.NewStdLogAt(deps.Log, zap.DebugLevel) // what clients do wrong is not news
+	if err != nil {
+		return nil, errors.Join(err, ln.Close())
+	}
+	s.http = &http.Server{
+		Handler:           s.handler(),
+		ReadHeaderTimeout: headerTimeout,
+		ReadTimeout:       requestTimeout,
+		WriteTimeout:      requestTimeout,
+		IdleTimeout:       idleTimeout,
+		MaxHeaderBytes:    maxHeader,
+		ErrorLog:          errorLog,
+	}
+	return s, nil
+}
+
+// Addr is the host:port that the server is bound to.
+func (s *Server) Addr() string { return s.ln.Addr().String() }
+
+// Close releases the address of a server that is not going to run.
+func (s *Server) Close() error { return s.ln.Close() }
+
+// Run serves until ctx ends, lets requests that are under way finish for a moment, and returns nil. It
+// returns an error when it can't serve any more.
+func (s *Server) Run(ctx context.Context) error {
+	defer s.client.CloseIdleConnections()
+	failed := make(chan error, 1)
+	go func() { failed <- s.http.Serve(s.ln) }()
+	select {
+	case err := <-failed:
+		return fmt.Errorf("the admin port cannot serve: %w", err)
+	case <-ctx.Done():
+	}
+	ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), shutdownTimeout)
+	defer cancel()
+	if s.http.Shutdown(ctx) != nil {
+		_ = s.http.Close() // cuts off what did not finish in time
+	}
+	<-failed
+	return nil
+}
+
+// Describe implements prometheus.Collector.
+func (s *Server) Describe(ch chan<- *prometheus.Desc) { s.metrics.describe(ch) }
+
+// Collect implements prometheus.Collector.
+func (s *Server) Collect(ch chan<- prometheus.Metric) { s.metrics.collect(ch) }

@@ -1,0 +1,159 @@
+package admin
+
+import (
+	"encoding/json"
+	"fmt"
+	"net/http"
+	"strings"
+	"text/tabwriter"
+
+	"github.com/ringside-edge/ringside/internal/topic"
+	"github.com/ringside-edge/ringside/ring"
+)
+
+// member is a member in the answer of /ring. The order of the fields is that of the answer.
+type member struct {
+	ID     string `json:"id"`
+	Role   string `json:"role"`
+	State  string `json:"state"`
+	Slots  int    `json:"slots"` // owned
+	Load   uint64 `json:"load"`  // sessions, as last gossiped
+	Weight int    `json:"weight"`
+	Zone   string `json:"zone"`
+	Addr   string `json:"addr"`
+	Admin  string `json:"admin"`
+	Gossip string `json:"gossip"`
+	Static bool   `json:"static"`
+}
+
+func members(r *ring.Ring) []member {
+	var list []member
+	for _, m := range r.Members() {
+		list = append(list, member{
+			ID: m.ID, Role: m.Role.String(), State: m.State.String(), Slots: len(r.Owned(m.ID)), Load: m.Load,
+			Weight: m.Weight, Zone: m.Zone, Addr: m.Addr, Admin: m.Admin, Gossip: m.Gossip, Static: m.Static,
+		})
+	}
+	return list
+}
+
+// place is where a topic is.
+type place struct {
+	Topic      string   `json:"topic"`
+	Slot       int      `json:"slot"`
+	Stream     string   `json:"stream"`
+	Owner      string   `json:"owner"` // empty while no gateway is active
+	Preference []string `json:"preference"`
+	Version    string   `json:"version"` // of the ring
+}
+
+func (s *Server) place(r *ring.Ring, name string) place {
+	slot := topic.Slot(name)
+	p := place{Topic: name, Slot: slot, Stream: s.deps.StreamKey(slot), Preference: []string{}, Version: r.Version()}
+	for _, m := range r.Preference(slot) {
+		p.Preference = append(p.Preference, m.ID)
+	}
+	if len(p.Preference) > 0 {
+		p.Owner = p.Preference[0]
+	}
+	return p
+}
+
+func (s *Server) serveRing(w http.ResponseWriter, r *http.Request) error {
+	q, err := query(r, "topic", "format")
+	if err != nil {
+		return err
+	}
+	var text bool
+	switch q["format"] {
+	case "", "json":
+	case "text":
+		text = true
+	default:
+		return refuse(http.StatusBadRequest, "format", "format takes text or json")
+	}
+	current := s.deps.Ring()
+	name, one := q["topic"]
+	if one {
+		if err := topic.Validate(name); err != nil {
+			return refuseTopic(err)
+		}
+	}
+	switch {
+	case one && text:
+		writeText(w, placeText(s.place(current, name)))
+	case one:
+		answer(w, http.StatusOK, s.place(current, name))
+	case text:
+		writeText(w, ringText(s.cfg.Self, current.Version(), members(current)))
+	default:
+		writeJSON(w, http.StatusOK, ringJSON(s.cfg.Self, current.Version(), members(current)))
+	}
+	return nil
+}
+
+func writeText(w http.ResponseWriter, text string) {
+	w.Header().Set("Content-Type", "text/plain; charset=utf-8")
+	_, _ = w.Write([]byte(text)) // the client has gone when it fails
+}
+
+// ringJSON has a line per member, so that it reads well in a terminal.
+func ringJSON(self, version string, list []member) string {
+	var b strings.Builder
+	fmt.Fprintf(&b, "{\n  \"node\": %s,\n  \"version\": %s,\n  \"slots\": %d,\n  \"members\": [", encode(self), encode(version), topic.Slots)
+	for i, m := range list {
+		if i > 0 {
+			b.WriteByte(',')
+		}
+		b.WriteString("\n    " + encode(m))
+	}
+	b.WriteString("\n  ]\n}\n")
+	return b.String()
+}
+
+func encode(v any) string {
+	b, err := json.Marshal(v)
+	if err != nil {
+		panic("BUG: admin: cannot encode a member: " + err.Error())
+	}
+	return string(b)
+}
+
+func ringText(self, version string, list []member) string {
+	var b strings.Builder
+	gateways, load := 0, uint64(0)
+	for _, m := range list {
+		load += m.Load
+		if m.Role == ring.RoleGateway.String() && m.State == ring.StateActive.String() {
+			gateways++
+		}
+	}
+	fmt.Fprintf(&b, "ring %s as %s sees it: %d slots on %d active gateways\n\n", version, self, topic.Slots, gateways)
+	t := tabwriter.NewWriter(&b, 0, 0, 2, ' ', 0)
+	fmt.Fprintln(t, "ID\tROLE\tSTATE\tSLOTS\tSESSIONS\tWEIGHT\tZONE\tADDRESS\tADMIN")
+	for _, m := range list {
+		role, slots, weight := m.Role, fmt.Sprint(m.Slots), fmt.Sprint(m.Weight)
+		if m.Static {
+			role = "static"
+		}
+		if m.Role == ring.RoleRouter.String() {
+			slots, weight = "-", "-"
+		}
+		fmt.Fprintf(t, "%s\t%s\t%s\t%s\t%d\t%s\t%s\t%s\t%s\n",
+			m.ID, role, m.State, slots, m.Load, weight, dash(m.Zone), m.Addr, dash(m.Admin))
+	}
+	_ = t.Flush() // a strings.Builder takes everything
+	return b.String()
+}
+
+func placeText(p place) string {
+	return fmt.Sprintf("topic       %s\nslot        %d\nstream      %s\nowner       %s\npreference  %s\nring        %s\n",
+		p.Topic, p.Slot, p.Stream, dash(p.Owner), dash(strings.Join(p.Preference, " ")), p.Version)
+}
+
+func dash(s string) string {
+	if s == "" {
+		return "-"
+	}
+	return s
+}

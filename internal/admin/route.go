@@ -1,0 +1,158 @@
+package admin
+
+import (
+	"fmt"
+	"net/http"
+	"net/http/pprof"
+	"slices"
+	"strings"
+	"time"
+)
+
+// route is what serves a path, or everything below one when the path ends with a slash.
+type route struct {
+	path    string
+	name    string // label of the metrics
+	methods []string
+	serve   func(w http.ResponseWriter, r *http.Request) error // nil, or what to answer
+}
+
+func (s *Server) routes() []route {
+	get, post := []string{http.MethodGet, http.MethodHead}, []string{http.MethodPost}
+	return []route{
+		{"/ring", "ring", get, s.serveRing},
+		{"/metrics", "metrics", get, plain(s.deps.Metrics.ServeHTTP)},
+		{"/healthz", "healthz", get, s.serveHealth},
+		{"/readyz", "readyz", get, s.serveReady},
+		{"/publish", "publish", post, s.servePublish},
+		{"/publish/", "publish", post, s.servePublishRaw},
+		{"/drain", "drain", post, s.serveDrain},
+		{"/debug/pprof/", "pprof", append(get, http.MethodPost), servePprof},
+	}
+}
+
+// handler finds the route by hand: http.ServeMux would redirect a topic with "//" or "/../" in it, and answers
+// in plain text.
+func (s *Server) handler() http.Handler {
+	routes := s.routes()
+	cross := http.NewCrossOriginProtection()
+	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		started := time.Now()
+		out := &response{ResponseWriter: w}
+		h := out.Header()
+		h.Set("X-Content-Type-Options", "nosniff")
+		h.Set("Cache-Control", "no-store")
+		rt := find(routes, r.URL.EscapedPath())
+		err := cross.Check(r)
+		switch {
+		case err != nil:
+			err = refuse(http.StatusForbidden, "cross_origin", "a page of another site must not use the admin port")
+		case rt == nil:
+			rt = &route{name: "other"}
+			err = s.serveRoot(out, r)
+		case !slices.Contains(rt.methods, r.Method):
+			h.Set("Allow", strings.Join(rt.methods, ", "))
+			err = refuse(http.StatusMethodNotAllowed, "method", fmt.Sprintf("%s takes %s", rt.path, strings.Join(rt.methods, ", ")))
+		default:
+			err = rt.serve(out, r)
+		}
+		name := "other"
+		if rt != nil {
+			name = rt.name
+		}
+		if err != nil {
+			s.fail(out, name, err)
+		}
+		s.metrics.answered(name, out.status(), time.Since(started))
+	})
+}
+
+func find(routes []route, path string) *route {
+	for i, rt := range routes {
+		if path == rt.path || strings.HasSuffix(rt.path, "/") && strings.HasPrefix(path, rt.path) {
+			return &routes[i]
+		}
+	}
+	return nil
+}
+
+// plain makes a route's function of a handler that answers by itself.
+func plain(h http.HandlerFunc) func(http.ResponseWriter, *http.Request) error {
+	return func(w http.ResponseWriter, r *http.Request) error {
+		h(w, r)
+		return nil
+	}
+}
+
+// servePprof serves profiles. A CPU profile or a trace takes as long as it is asked to.
+func servePprof(w http.ResponseWriter, r *http.Request) error {
+	rc := http.NewResponseController(w)
+	if err := rc.SetWriteDeadline(time.Time{}); err != nil {
+		return err
+	}
+	switch r.URL.Path {
+	case "/debug/pprof/cmdline":
+		return refuse(http.StatusNotFound, "not_found", "the command line is not served: it can hold a secret")
+	case "/debug/pprof/profile":
+		pprof.Profile(w, r)
+	case "/debug/pprof/symbol":
+		pprof.Symbol(w, r)
+	case "/debug/pprof/trace":
+		pprof.Trace(w, r)
+	default:
+		pprof.Index(w, r)
+	}
+	return nil
+}
+
+// index is what / says when nothing else is served there.
+const index = `Ringside admin port
+
+  GET  /ring?format=text    the ring; JSON without the format
+  GET  /ring?topic=finals   where a topic is
+  GET  /metrics             Prometheus
+  GET  /healthz  /readyz    alive; able to work
+  POST /publish             {"topic":"finals","data":{"score":"2:1"},"id":"goal-17"}
+  POST /publish/finals      the payload as the body
+  POST /drain               drain this gateway; on a router ?shard=g1
+  GET  /debug/pprof/        profiles
+`
+
+func (s *Server) serveRoot(w http.ResponseWriter, r *http.Request) error {
+	switch {
+	case s.deps.Root != nil:
+		s.deps.Root.ServeHTTP(w, r)
+	case r.URL.Path != "/":
+		return refuse(http.StatusNotFound, "not_found", "nothing is here: GET / lists what is")
+	case r.Method != http.MethodGet && r.Method != http.MethodHead:
+		w.Header().Set("Allow", "GET, HEAD")
+		return refuse(http.StatusMethodNotAllowed, "method", "/ takes GET, HEAD")
+	default:
+		w.Header().Set("Content-Type", "text/plain; charset=utf-8")
+		_, _ = w.Write([]byte(index)) // the client has gone when it fails
+	}
+	return nil
+}
+
+// response remembers the status for the metrics.
+type response struct {
+	http.ResponseWriter
+	code int
+}
+
+func (r *response) WriteHeader(code int) {
+	if r.code == 0 {
+		r.code = code
+	}
+	r.ResponseWriter.WriteHeader(code)
+}
+
+// Unwrap lets http.ResponseController find the connection.
+func (r *response) Unwrap() http.ResponseWriter { return r.ResponseWriter }
+
+func (r *response) status() int {
+	if r.code == 0 {
+		return http.StatusOK
+	}
+	return r.code
+}
