@@ -3,6 +3,7 @@ package main
 import (
 	"io"
 	"math"
+	"net"
 	"os"
 	"path/filepath"
 	"strings"
@@ -101,8 +102,13 @@ func TestOwnClocks(t *testing.T) {
 	if n, err := pss(os.Getpid()); err != nil || n < 1<<20 {
 		t.Errorf("Pss: got %d, %v", n, err)
 	}
-	if n, err := descriptors(os.Getpid()); err != nil || n < 3 {
-		t.Errorf("descriptors: got %d, %v", n, err)
+	ln, err := net.Listen("tcp", "127.0.0.1:0")
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer ln.Close()
+	if n, err := sockets(os.Getpid()); err != nil || n < 1 {
+		t.Errorf("sockets: got %d, %v", n, err)
 	}
 }
 
@@ -140,8 +146,9 @@ func TestReport(t *testing.T) {
 		"| idle session, gateway | 1536 B | 2000 B | **no** |",
 		"| idle session, router over HAProxy | 0.25 × | 0.20 × | yes |",
 		"| CPU per delivery, router at 5/s | 12.00 µs | 10.50 µs | yes |",
+		"| CPU per delivery, router over the better proxy at 5/s | 1.00 × | 0.88 × | yes |",
 		"| haproxy | 0.88 | 0.83, 0.92 |",
-		"| no proxy | – | ––– | 0.0 |",
+		"| no proxy | – | – | 0.0 |",
 		"**nginx was not there and is left out.**",
 		"### 5 messages per second",
 		"### 1 message per second",

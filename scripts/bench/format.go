@@ -31,6 +31,14 @@ func micros(v float64) string {
 	return fmt.Sprintf("%.1f", v)
 }
 
+// span is the range of a row's proxy.
+func span(r row) string {
+	if math.IsNaN(r.Low) {
+		return "–"
+	}
+	return micros(r.Low) + "–" + micros(r.High)
+}
+
 func millis(d time.Duration) string { return fmt.Sprintf("%.1f", float64(d)/float64(time.Millisecond)) }
 
 func num(v float64) string {

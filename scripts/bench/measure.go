@@ -53,7 +53,7 @@ type sample struct {
 
 // fanOut measures every arm at every rate, in rounds with turning order.
 func (m *measurement) fanOut(ctx context.Context) error {
-	redis, err := testcluster.DialRedis(m.stage.redisAddr)
+	redis, err := testcluster.DialRedis(m.stage.redis.Addr)
 	if err != nil {
 		return err
 	}
@@ -176,7 +176,7 @@ func (m *measurement) publish(ctx context.Context, redis *testcluster.Redis, mes
 	return t, nil // too few frames are told in the report
 }
 
-// closeAll closes the subscribers and waits until their descriptors are gone everywhere.
+// closeAll closes the subscribers and waits until their sockets are gone everywhere.
 func (m *measurement) closeAll(ctx context.Context) error {
 	if _, err := m.fleet.all(cmdClose); err != nil {
 		return err
@@ -186,12 +186,12 @@ func (m *measurement) closeAll(ctx context.Context) error {
 	few := min(200, m.o.subscribers)
 	return testcluster.Poll(limit, func() error {
 		for _, p := range m.stage.procs {
-			n, err := descriptors(p.PID())
+			n, err := sockets(p.PID())
 			if err != nil {
 				return err
 			}
 			if n > few {
-				return fmt.Errorf("%s still has %d descriptors", p.Name, n)
+				return fmt.Errorf("%s still has %d sockets", p.Name, n)
 			}
 		}
 		return nil

@@ -16,12 +16,12 @@ import (
 // stage is everything that is measured: a Redis server, a gateway, and what can stand in front of it. All
 // of it runs side by side; only the load moves from one to the other.
 type stage struct {
-	dir       string
-	redisAddr string
-	gateway   *testcluster.Node
-	router    *testcluster.Node
-	arms      []arm
-	procs     []*testcluster.Process // in the order of their start
+	dir     string
+	redis   *testcluster.RedisServer
+	gateway *testcluster.Node
+	router  *testcluster.Node
+	arms    []arm
+	procs   []*testcluster.Process // in the order of their start
 }
 
 // arm is one way from the load to the gateway.
@@ -77,29 +77,22 @@ func (s *stage) stop() {
 }
 
 func (s *stage) startRedis(ctx context.Context) error {
-	addr, err := testcluster.FreeAddr()
+	ctx, cancel := context.WithTimeout(ctx, startTimeout)
+	defer cancel()
+	redis, err := testcluster.StartRedis(ctx, s.dir, false)
 	if err != nil {
 		return err
 	}
-	_, port, err := net.SplitHostPort(addr)
-	if err != nil {
-		return err
-	}
-	p, err := testcluster.StartProcess("redis-server", "redis-server", "--bind", "127.0.0.1", "--port", port,
-		"--save", "", "--appendonly", "no", "--dir", s.dir)
-	if err != nil {
-		return err
-	}
-	s.procs = append(s.procs, p)
-	s.redisAddr = addr
-	return listening(ctx, p, addr)
+	s.procs = append(s.procs, redis.Process)
+	s.redis = redis
+	return nil
 }
 
 // startRingside starts the gateway and the router and waits until both are ready.
 func (s *stage) startRingside(ctx context.Context, binary string) error {
 	ctx, cancel := context.WithTimeout(ctx, startTimeout)
 	defer cancel()
-	spec := testcluster.NodeSpec{Binary: binary, Role: testcluster.Gateway, ID: "g1", Redis: "redis://" + s.redisAddr}
+	spec := testcluster.NodeSpec{Binary: binary, Role: testcluster.Gateway, ID: "g1", Redis: s.redis.URL()}
 	var err error
 	if s.gateway, err = testcluster.StartNode(ctx, spec); err != nil {
 		return err

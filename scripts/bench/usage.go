@@ -73,15 +73,20 @@ func pss(pid int) (int64, error) {
 	return sum, nil
 }
 
-// descriptors is the number of open descriptors of pid and its descendants.
-func descriptors(pid int) (int, error) {
+// sockets is the number of open sockets of pid and its descendants.
+func sockets(pid int) (int, error) {
 	n := 0
 	for _, p := range family(pid) {
-		list, err := os.ReadDir(fmt.Sprintf("/proc/%d/fd", p))
+		links, err := filepath.Glob(fmt.Sprintf("/proc/%d/fd/*", p))
 		if err != nil {
 			return 0, err
 		}
-		n += len(list)
+		for _, link := range links {
+			to, err := os.Readlink(link) // an error: it was closed since
+			if err == nil && strings.HasPrefix(to, "socket:") {
+				n++
+			}
+		}
 	}
 	return n, nil
 }
