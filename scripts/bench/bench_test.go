@@ -1,7 +1,6 @@
 package main
 
 import (
-	"io"
 	"math"
 	"net"
 	"os"
@@ -169,39 +168,4 @@ func TestMedian(t *testing.T) {
 	f(2, 3, 1, 2)
 	f(1.5, 1, 2)
 	f(math.NaN())
-}
-
-// TestWorker opens subscribers against a server that isn't there: the order fails, the worker lives on.
-func TestWorker(t *testing.T) {
-	in, orders := io.Pipe()
-	reports, out := io.Pipe()
-	done := make(chan error, 1)
-	go func() { done <- runWorker(in, out); out.Close() }()
-	lines := make(chan string)
-	go func() {
-		b := make([]byte, 1<<16)
-		for {
-			n, err := reports.Read(b)
-			if err != nil {
-				return
-			}
-			lines <- string(b[:n])
-		}
-	}()
-	f := func(order, want string) {
-		t.Helper()
-		if _, err := io.WriteString(orders, order+"\n"); err != nil {
-			t.Fatal(err)
-		}
-		if got := <-lines; !strings.Contains(got, want) {
-			t.Errorf("%s: got %s, want %s", order, got, want)
-		}
-	}
-	f(`{"cmd":"open","addr":"127.0.0.1:1","path":"/","sessions":3}`, "refused")
-	f(`{"cmd":"stats"}`, `"frames":0`)
-	f(`{"cmd":"dance"}`, "unknown order")
-	orders.Close()
-	if err := <-done; err != nil {
-		t.Error(err)
-	}
 }
