@@ -1,0 +1,115 @@
+// Package leg is what a router and a gateway say to each other: the records in which a gateway sends a session's
+// bytes, and the signed headers by which a gateway knows a router.
+//
+// A record is
+//
+//	 0        4      5       6          8        12       16         24         32
+//	| length | kind | flags | reserved | topic  | epoch  | ID ms    | ID seq   | bytes…
+//	  u32      u8     u8      u16=0      u32      u32      u64        u64        big endian
+//
+// with length bytes behind the header. They end on a message boundary of whatever the client speaks, so that a router
+// can change gateways between two records without the client noticing. Topic is a number that the gateway's process has
+// given to a topic, the same for all its sessions: a record is one byte string, shared by all of them.
+//
+// The package is pure: no I/O, and no clock but the one it is handed.
+package leg
+
+import (
+	"encoding/binary"
+	"errors"
+	"fmt"
+
+	"github.com/ringside-edge/ringside/internal/position"
+)
+
+// HeaderSize is the length of a record's header in bytes.
+const HeaderSize = 32
+
+// MaxRecord is the most bytes that a record may have behind its header: several times the largest payload, for
+// encodings that grow it.
+const MaxRecord = 64 << 20
+
+// Kind says what a record is for.
+type Kind uint8
+
+// The kinds. A reader passes over unknown kinds below 128 and refuses the others.
+const (
+	Data   Kind = 1 // whole messages for the client; with a topic, its position behind them
+	Topic  Kind = 2 // the bytes are a topic's name and not for the client: the session follows it from the position on
+	Beacon Kind = 3 // the topic's position has moved without a message; bytes, if any, are for the client
+	End    Kind = 4 // the last bytes for the client: the session has ended on purpose
+
+	mustUnderstand Kind = 128
+)
+
+// Flags modify a kind.
+type Flags uint8
+
+// Off, on a [Topic] record, says that the session no longer follows the topic.
+const Off Flags = 1
+
+// Header is a record's header.
+type Header struct {
+	Length   uint32 // bytes behind the header
+	Kind     Kind
+	Flags    Flags
+	Topic    uint32 // 0: the record belongs to no topic
+	Position position.Position
+}
+
+// ForClient reports whether the record's bytes go to the client.
+func (h Header) ForClient() bool { return h.Kind == Data || h.Kind == Beacon || h.Kind == End }
+
+// PutHeader writes h into the first [HeaderSize] bytes of b.
+func PutHeader(b []byte, h Header) {
+	_ = b[HeaderSize-1]
+	binary.BigEndian.PutUint32(b, h.Length)
+	b[4], b[5], b[6], b[7] = byte(h.Kind), byte(h.Flags), 0, 0
+	binary.BigEndian.PutUint32(b[8:], h.Topic)
+	binary.BigEndian.PutUint32(b[12:], h.Position.Epoch)
+	binary.BigEndian.PutUint64(b[16:], h.Position.ID.Ms)
+	binary.BigEndian.PutUint64(b[24:], h.Position.ID.Seq)
+}
+
+// AppendHeader appends h to b.
+func AppendHeader(b []byte, h Header) []byte {
+	var hdr [HeaderSize]byte
+	PutHeader(hdr[:], h)
+	return append(b, hdr[:]...)
+}
+
+// What makes a header unacceptable.
+var (
+	ErrTooLarge = errors.New("leg: the record is too large")
+	ErrKind     = errors.New("leg: a record of an unknown kind that must be understood")
+	ErrReserved = errors.New("leg: the reserved bytes are not zero")
+	ErrName     = errors.New("leg: the topic's name is too long")
+)
+
+// maxName is the length of the longest name in a [Topic] record.
+const maxName = 255
+
+// ParseHeader reads the first [HeaderSize] bytes of b.
+func ParseHeader(b []byte) (Header, error) {
+	if len(b) < HeaderSize {
+		return Header{}, fmt.Errorf("leg: a header of %d bytes is too short", len(b))
+	}
+	h := Header{
+		Length: binary.BigEndian.Uint32(b), Kind: Kind(b[4]), Flags: Flags(b[5]), Topic: binary.BigEndian.Uint32(b[8:]),
+		Position: position.Position{
+			Epoch: binary.BigEndian.Uint32(b[12:]),
+			ID:    position.ID{Ms: binary.BigEndian.Uint64(b[16:]), Seq: binary.BigEndian.Uint64(b[24:])},
+		},
+	}
+	switch {
+	case h.Length > MaxRecord:
+		return Header{}, ErrTooLarge
+	case b[6] != 0 || b[7] != 0:
+		return Header{}, ErrReserved
+	case h.Kind == 0 || h.Kind >= mustUnderstand:
+		return Header{}, ErrKind
+	case h.Kind == Topic && h.Length > maxName:
+		return Header{}, ErrName
+	}
+	return h, nil
+}
