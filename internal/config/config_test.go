@@ -3,6 +3,7 @@ package config
 import (
 	"os"
 	"path/filepath"
+	"reflect"
 	"strings"
 	"testing"
 	"time"
@@ -134,8 +135,8 @@ func TestRefused(t *testing.T) {
 	f("router --lisen :1", "", "", "--lisen", "--listen")
 	f("router --listen 8080", "", "", "--listen", `"8080"`, "host:port")
 	f("router --listen a:99999", "", "", "--listen", "port")
-	f("router --drain-window 5", "", "", "--drain-window", `"5" is not a duration`, "30s", "from 0s to 1h")
-	f("router --drain-window 2h", "", "", "--drain-window", "too large", "from 0s to 1h")
+	f("router --drain-window 5", "", "", "--drain-window", `"5" is not a duration`, "30s", "from 10ms to 1h")
+	f("router --drain-window 2h", "", "", "--drain-window", "too large", "from 10ms to 1h")
 	f("router --max-header 1MB", "", "", "--max-header", `"1MB" is not a size`, "64KiB")
 	f("router --max-header 1B", "", "", "--max-header", "too small")
 	f("router --loops x", "", "", "--loops", "whole number", "from 0 to 256")
@@ -227,5 +228,18 @@ func TestSecrets(t *testing.T) {
 	}
 	if got := one.Secret.String(); strings.Contains(got, "0123") {
 		t.Errorf("a secret prints as %q", got)
+	}
+}
+
+func TestDefaults(t *testing.T) {
+	want, err := parse(t, "gateway --id g1", nil, "")
+	if err != nil {
+		t.Fatal(err)
+	}
+	if got := DefaultGateway("g1"); !reflect.DeepEqual(got, want.Gateway) {
+		t.Errorf("gateway: got %+v, want %+v", got, want.Gateway)
+	}
+	if want, err = parse(t, "router", nil, ""); err != nil || !reflect.DeepEqual(DefaultRouter(), want.Router) {
+		t.Errorf("router: got %+v, want %+v, %v", DefaultRouter(), want.Router, err)
 	}
 }

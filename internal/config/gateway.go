@@ -37,7 +37,7 @@ type Gateway struct {
 	// Finds them while something is.
 	UserTimeout time.Duration `group:"Sessions" default:"20s" min:"1s" max:"1h" help:"TCP_USER_TIMEOUT: how long sent bytes may stay unacknowledged."`
 	// Clients get a reconnect delay spread over the same time.
-	DrainWindow time.Duration `group:"Sessions" default:"30s" min:"0s" max:"1h" help:"Time over which a drain spreads its closes."`
+	DrainWindow time.Duration `group:"Sessions" default:"30s" min:"10ms" max:"1h" help:"Time over which a drain spreads its closes."`
 
 	// Larger heads are answered with 431.
 	MaxHeader Size `group:"Limits" default:"8KiB" min:"1KiB" max:"64KiB" help:"Largest head of a request."`

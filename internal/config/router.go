@@ -34,7 +34,7 @@ type Router struct {
 	// Finds them while something is.
 	UserTimeout time.Duration `group:"Sessions" default:"20s" min:"1s" max:"1h" help:"TCP_USER_TIMEOUT: how long sent bytes may stay unacknowledged."`
 	// How long a stop waits for sessions that are told to go elsewhere.
-	DrainWindow time.Duration `group:"Sessions" default:"30s" min:"0s" max:"1h" help:"Time over which a drain spreads its closes."`
+	DrainWindow time.Duration `group:"Sessions" default:"30s" min:"10ms" max:"1h" help:"Time over which a drain spreads its closes."`
 
 	// Larger heads are answered with 431.
 	MaxHeader Size `group:"Limits" default:"8KiB" min:"1KiB" max:"64KiB" help:"Largest head of a request."`
