@@ -1,0 +1,117 @@
+package router
+
+import (
+	"errors"
+	"fmt"
+	"net"
+	"runtime"
+	"time"
+
+	"github.com/valyala/fasthttp"
+	"go.uber.org/zap"
+
+	"github.com/ringside-edge/ringside/internal/eventloop"
+	"github.com/ringside-edge/ringside/leg"
+	"github.com/ringside-edge/ringside/ring"
+)
+
+// Config is how a router is set up. A zero field takes the default that stands beside it.
+type Config struct {
+	Listen   string // host:port for clients; required
+	Loops    int    // event loops; GOMAXPROCS
+	Portable bool   // event loops without epoll
+
+	HandshakeTimeout time.Duration // 5s: from the first byte of a request to a gateway's answer, all dials included
+	DialTimeout      time.Duration // 1s: for one gateway to take the connection
+	IdleTimeout      time.Duration // 75s: a session in which nothing moves for so long is dead; three heartbeats
+	WriteTimeout     time.Duration // 30s: how long a full socket may take nothing
+	KeepAlive        time.Duration // 30s: TCP keep-alive
+	UserTimeout      time.Duration // 20s: TCP_USER_TIMEOUT
+	DrainWindow      time.Duration // 30s: over which a drain spreads its closes, and clients their return
+
+	MaxHeader   int // 8 KiB: bytes of a request's head
+	MaxURL      int // 2 KiB: bytes of a request's target
+	MaxSessions int // sessions, those in their handshake included; from the descriptor limit
+}
+
+// Deps are what a router works with. Ring and Log are required.
+type Deps struct {
+	ID   string            // the router's name in the ring, for its log
+	Ring func() *ring.Ring // the present placement; never nil; called for every handshake
+	Keys *leg.Keyring      // signs the handshakes towards gateways; nil: no legs, all upstreams are spliced raw
+	Log  *zap.Logger
+	// Fallback answers requests that name no topic and ask for no session; nil: they get a 404. It sees bodies of up
+	// to 1 MiB.
+	Fallback fasthttp.RequestHandler
+}
+
+const (
+	// descriptorReserve is what a router keeps of its descriptors for everything but connections of clients.
+	descriptorReserve = 256
+	// maxHTTPConns bounds the connections that are not sessions yet, whatever the descriptor limit is.
+	maxHTTPConns = 4096
+	// maxFallbackBody bounds the body of a request that the fallback answers, in bytes.
+	maxFallbackBody = 1 << 20
+)
+
+// httpConnsFor is how many connections that are not sessions yet a process with this descriptor limit has.
+func httpConnsFor(descriptors int) int { return max(16, min(maxHTTPConns, descriptors/8)) }
+
+// sessionsFor is how many sessions it has: each needs two descriptors.
+func sessionsFor(descriptors int) int {
+	return max(1, (descriptors-descriptorReserve-httpConnsFor(descriptors))/2)
+}
+
+func orElse[T comparable](v *T, def T) {
+	var zero T
+	if *v == zero {
+		*v = def
+	}
+}
+
+func (c *Config) setDefaults() error {
+	orElse(&c.Loops, runtime.GOMAXPROCS(0))
+	orElse(&c.HandshakeTimeout, 5*time.Second)
+	orElse(&c.DialTimeout, time.Second)
+	orElse(&c.IdleTimeout, 75*time.Second)
+	orElse(&c.WriteTimeout, 30*time.Second)
+	orElse(&c.KeepAlive, 30*time.Second)
+	orElse(&c.UserTimeout, 20*time.Second)
+	orElse(&c.DrainWindow, 30*time.Second)
+	orElse(&c.MaxHeader, 8<<10)
+	orElse(&c.MaxURL, 2<<10)
+	limit := eventloop.DescriptorLimit()
+	orElse(&c.MaxSessions, sessionsFor(limit))
+	if err := c.validate(); err != nil {
+		return err
+	}
+	if most := sessionsFor(limit); c.MaxSessions > most {
+		return fmt.Errorf("%d sessions are more than the %d that the descriptor limit of %d allows: raise it (ulimit -n)",
+			c.MaxSessions, most, limit)
+	}
+	return nil
+}
+
+func (c *Config) validate() error {
+	if _, _, err := net.SplitHostPort(c.Listen); err != nil {
+		return fmt.Errorf("listen address %q: %w", c.Listen, err)
+	}
+	for name, v := range map[string]int64{
+		"loops": int64(c.Loops), "handshake time-out": int64(c.HandshakeTimeout), "dial time-out": int64(c.DialTimeout),
+		"idle time-out": int64(c.IdleTimeout), "write time-out": int64(c.WriteTimeout), "keep-alive": int64(c.KeepAlive),
+		"user time-out": int64(c.UserTimeout), "drain window": int64(c.DrainWindow), "header limit": int64(c.MaxHeader),
+		"URL limit": int64(c.MaxURL), "session limit": int64(c.MaxSessions),
+	} {
+		if v <= 0 {
+			return fmt.Errorf("the %s must be positive", name)
+		}
+	}
+	return nil
+}
+
+func (d Deps) validate() error {
+	if d.Ring == nil || d.Log == nil {
+		return errors.New("BUG: router: a dependency is missing")
+	}
+	return nil
+}
