@@ -168,7 +168,9 @@ func (s *Server) Run(ctx context.Context) error {
 	if s.http.Shutdown(ctx) != nil {
 		_ = s.http.Close() // cuts off what did not finish in time
 	}
-	<-failed
+	if err := <-failed; !errors.Is(err, http.ErrServerClosed) {
+		return fmt.Errorf("the admin port: %w", err)
+	}
 	return nil
 }
 

@@ -1,0 +1,77 @@
+# Ringside. `make help` lists the targets.
+
+.DEFAULT_GOAL := help
+GO ?= go
+BINARY := bin/ringside
+GOLANGCI := github.com/golangci/golangci-lint/v2/cmd/golangci-lint@v2.15.0
+
+# Passed to `go test`: `make test TESTFLAGS='-run Drain -v'`.
+TESTFLAGS ?=
+# How long each fuzz target runs; a number with x counts executions.
+FUZZTIME ?= 30s
+
+.PHONY: help
+help: ## List the targets
+	@awk -F ':.*## ' '/^[a-z0-9-]+:.*## / { printf "  %-8s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
+
+.PHONY: build
+build: ## Build bin/ringside
+	$(GO) build -o $(BINARY) ./cmd/ringside
+
+.PHONY: run
+run: build ## Run a whole cluster in one process, with a page to try it on (RUNFLAGS='--gateways 5')
+	$(BINARY) dev $(RUNFLAGS)
+
+.PHONY: test
+test: ## Run all tests, and each fuzz target for a moment; installs redis-server when it is missing
+	scripts/setup redis-server
+	$(GO) vet ./...
+	scripts/fuzz 3000x
+	$(GO) test -timeout 20m $(TESTFLAGS) ./...
+
+.PHONY: race
+race: ## Run all tests with the race detector
+	scripts/setup gcc
+	$(MAKE) test TESTFLAGS='-race $(TESTFLAGS)'
+
+.PHONY: e2e
+e2e: ## Run the end-to-end tests only: real processes, a real redis-server
+	scripts/setup redis-server
+	$(GO) test -timeout 20m -count=1 $(TESTFLAGS) ./internal/e2e
+
+.PHONY: page
+page: build ## Drive the page of `ringside dev` with a real Chromium
+	scripts/setup chromium
+	$(GO) run ./scripts/page -binary $(BINARY)
+
+.PHONY: bench
+bench: ## Measure beside HAProxy and nginx, and write docs/BENCHMARKS.md (about 15 minutes)
+	scripts/setup redis-server haproxy nginx
+	$(GO) run ./scripts/bench
+
+.PHONY: fuzz
+fuzz: ## Run each fuzz target for FUZZTIME (30s)
+	scripts/fuzz $(FUZZTIME)
+
+.PHONY: fmt
+fmt: ## Format the code
+	$(GO) run $(GOLANGCI) fmt ./...
+
+.PHONY: lint
+lint: ## Run golangci-lint, pinned
+	$(GO) run $(GOLANGCI) run ./...
+
+.PHONY: darwin
+darwin: ## Build and vet for macOS: the portable event loop
+	GOOS=darwin $(GO) build ./...
+	GOOS=darwin $(GO) vet ./...
+
+.PHONY: cover
+cover: ## Run all tests and print what they cover
+	scripts/setup redis-server
+	$(GO) test -timeout 20m -coverpkg=./... -coverprofile=cover.out ./...
+	$(GO) tool cover -func=cover.out | tail -n 1
+
+.PHONY: clean
+clean: ## Remove what was built
+	rm -rf bin dist cover.out

@@ -1,0 +1,108 @@
+package repo
+
+import (
+	"slices"
+	"strconv"
+	"strings"
+	"testing"
+)
+
+// mayImport says which packages of ours a package may import; "internal/..." is every internal one. A package that
+// is not here has no rule yet, and the test asks for one.
+var mayImport = map[string][]string{
+	"ring":   {"internal/topic"},
+	"leg":    {"internal/position"},
+	"stream": {"internal/position", "internal/topic"},
+	"gossip": {"ring"},
+	// They import neither each other nor gossip: they are handed func() *ring.Ring.
+	"router":  {"ring", "leg", "internal/..."},
+	"gateway": {"ring", "leg", "stream", "internal/..."},
+
+	"internal/topic":      {},
+	"internal/position":   {},
+	"internal/wsframe":    {},
+	"internal/eventloop":  {},
+	"internal/config":     {},
+	"internal/metrics":    {},
+	"internal/admin":      {"ring", "internal/metrics", "internal/position", "internal/topic"},
+	"internal/admin/page": {},
+
+	"internal/repo":        {},
+	"internal/testcluster": {"internal/position"},
+	"internal/e2e":         {"internal/position", "internal/testcluster"},
+
+	"cmd/ringside":  {"ring", "leg", "stream", "gossip", "router", "gateway", "internal/..."},
+	"scripts/bench": {"internal/..."},
+	"scripts/page":  {"internal/testcluster"},
+}
+
+// onlyIn says which packages may import a library outside of tests; a name that ends with a slash stands for all below
+// it.
+var onlyIn = map[string][]string{
+	"github.com/hashicorp/memberlist":         {"gossip"},
+	"github.com/redis/rueidis":                {"stream"},
+	"github.com/fasthttp/websocket":           {"gateway", "cmd/ringside", "internal/testcluster", "internal/e2e", "scripts/"},
+	"github.com/alicebob/miniredis/v2":        {"cmd/ringside"},
+	"github.com/alecthomas/kong":              {"internal/config", "cmd/ringside"},
+	"gopkg.in/yaml.v3":                        {"internal/config"},
+	"github.com/HdrHistogram/hdrhistogram-go": {"scripts/"},
+	"golang.org/x/sys":                        {"internal/eventloop"}, // and files called *_linux.go
+}
+
+// testHelpers are packages that any test may import.
+var testHelpers = []string{"internal/testcluster", "internal/redistest"}
+
+func TestImports(t *testing.T) {
+	used := map[string]bool{}
+	for _, f := range goFiles(t) {
+		rule, known := mayImport[f.pkg]
+		used[f.pkg] = true
+		if !known {
+			t.Errorf("%s: %s has no import rule: add one to mayImport", f.name, f.pkg)
+			continue
+		}
+		for _, spec := range f.ast.Imports {
+			target, err := strconv.Unquote(spec.Path.Value)
+			if err != nil {
+				t.Fatal(err)
+			}
+			ours, isOurs := strings.CutPrefix(target, module+"/")
+			switch {
+			case isOurs && !allowed(f, rule, ours):
+				t.Errorf("%s: %s may not import %s; it may import %q", f.name, f.pkg, ours, rule)
+			case !isOurs && !f.test:
+				checkLibrary(t, f, target)
+			}
+		}
+	}
+	for pkg := range mayImport {
+		if !used[pkg] {
+			t.Errorf("mayImport has a rule for %s, which is not there", pkg)
+		}
+	}
+}
+
+func allowed(f goFile, rule []string, target string) bool {
+	if slices.Contains(rule, target) || target == f.pkg {
+		return true
+	}
+	if f.test && slices.Contains(testHelpers, target) {
+		return true
+	}
+	return slices.Contains(rule, "internal/...") && strings.HasPrefix(target, "internal/")
+}
+
+func checkLibrary(t *testing.T, f goFile, target string) {
+	t.Helper()
+	for library, pkgs := range onlyIn {
+		if target != library && !strings.HasPrefix(target, library+"/") {
+			continue
+		}
+		if library == "golang.org/x/sys" && strings.HasSuffix(f.name, "_linux.go") {
+			continue
+		}
+		if !slices.ContainsFunc(pkgs, func(p string) bool { return f.pkg == p || strings.HasSuffix(p, "/") && strings.HasPrefix(f.pkg, p) }) {
+			t.Errorf("%s: only %q may import %s", f.name, pkgs, library)
+		}
+	}
+}
