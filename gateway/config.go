@@ -1,0 +1,112 @@
+package gateway
+
+import (
+	"errors"
+	"fmt"
+	"net"
+	"runtime"
+	"time"
+
+	"go.uber.org/zap"
+
+	"github.com/ringside-edge/ringside/internal/eventloop"
+	"github.com/ringside-edge/ringside/leg"
+	"github.com/ringside-edge/ringside/ring"
+	"github.com/ringside-edge/ringside/stream"
+)
+
+// Config is how a gateway is set up. A zero field takes the default that stands beside it.
+type Config struct {
+	ID       string // shard ID, stable over restarts; required
+	Listen   string // host:port for routers and for clients that come directly; required
+	Loops    int    // event loops; GOMAXPROCS
+	Portable bool   // event loops without epoll
+
+	Heartbeat        time.Duration // 25s: between two heartbeats of a session
+	HandshakeTimeout time.Duration // 5s: for the whole request of a client
+	WriteTimeout     time.Duration // 30s: how long a full socket may take nothing
+	ReplayTimeout    time.Duration // 10s: how long a session waits for Redis before it is closed with 1013
+	KeepAlive        time.Duration // 30s: TCP keep-alive
+	UserTimeout      time.Duration // 20s: TCP_USER_TIMEOUT
+	DrainWindow      time.Duration // 30s: over which a drain spreads its closes
+
+	MaxHeader   int // 8 KiB: bytes of a request's head
+	MaxFrame    int // 64 KiB: bytes of a client's message
+	MaxTopics   int // 64: topics of a session
+	MaxSessions int // sessions of this gateway; from the descriptor limit
+	MaxControl  int // 16 KiB: answers that wait for a session which does not read
+
+	LogEntries    int           // 1024: entries of a topic kept in memory
+	LogBytes      int           // 4 MiB: bytes of a topic's log, encodings included
+	LogTotalBytes int           // 256 MiB: bytes of all logs
+	LogLinger     time.Duration // 1m: how long a topic's log outlives its last session
+}
+
+// Deps are what a gateway works with. All are required.
+type Deps struct {
+	Ring    func() *ring.Ring                // the present placement; never nil
+	Changed func() (<-chan struct{}, func()) // a subscription to changes of Ring, and its end
+	Stream  *stream.Client                   // run by the caller
+	Keys    *leg.Keyring                     // what makes a router's headers credible
+	Log     *zap.Logger
+}
+
+// descriptorReserve is what a gateway keeps of its descriptors for everything but sessions.
+const descriptorReserve = 256
+
+func orElse[T comparable](v *T, def T) {
+	var zero T
+	if *v == zero {
+		*v = def
+	}
+}
+
+func (c *Config) setDefaults() error {
+	orElse(&c.Loops, runtime.GOMAXPROCS(0))
+	orElse(&c.Heartbeat, 25*time.Second)
+	orElse(&c.HandshakeTimeout, 5*time.Second)
+	orElse(&c.WriteTimeout, 30*time.Second)
+	orElse(&c.ReplayTimeout, 10*time.Second)
+	orElse(&c.KeepAlive, 30*time.Second)
+	orElse(&c.UserTimeout, 20*time.Second)
+	orElse(&c.DrainWindow, 30*time.Second)
+	orElse(&c.MaxHeader, 8<<10)
+	orElse(&c.MaxFrame, 64<<10)
+	orElse(&c.MaxTopics, 64)
+	orElse(&c.MaxSessions, max(1, eventloop.DescriptorLimit()-descriptorReserve))
+	orElse(&c.MaxControl, 16<<10)
+	orElse(&c.LogEntries, 1024)
+	orElse(&c.LogBytes, 4<<20)
+	orElse(&c.LogTotalBytes, 256<<20)
+	orElse(&c.LogLinger, time.Minute)
+	return c.validate()
+}
+
+func (c *Config) validate() error {
+	if c.ID == "" {
+		return errors.New("a gateway needs an ID")
+	}
+	if _, _, err := net.SplitHostPort(c.Listen); err != nil {
+		return fmt.Errorf("listen address %q: %w", c.Listen, err)
+	}
+	for name, v := range map[string]int64{
+		"loops": int64(c.Loops), "heartbeat": int64(c.Heartbeat), "handshake time-out": int64(c.HandshakeTimeout),
+		"write time-out": int64(c.WriteTimeout), "replay time-out": int64(c.ReplayTimeout),
+		"drain window": int64(c.DrainWindow), "header limit": int64(c.MaxHeader), "frame limit": int64(c.MaxFrame),
+		"topic limit": int64(c.MaxTopics), "session limit": int64(c.MaxSessions), "control limit": int64(c.MaxControl),
+		"log entries": int64(c.LogEntries), "log bytes": int64(c.LogBytes), "total log bytes": int64(c.LogTotalBytes),
+		"log linger": int64(c.LogLinger),
+	} {
+		if v <= 0 {
+			return fmt.Errorf("the %s must be positive", name)
+		}
+	}
+	return nil
+}
+
+func (d Deps) validate() error {
+	if d.Ring == nil || d.Changed == nil || d.Stream == nil || d.Keys == nil || d.Log == nil {
+		return errors.New("BUG: gateway: a dependency is missing")
+	}
+	return nil
+}

@@ -1,0 +1,222 @@
+// Package gateway serves sessions: it takes WebSocket and Server-Sent Events clients, directly or through a
+// router's leg, tails the Redis Streams of their topics and hands every message on.
+//
+// A message is appended once to its topic's log in memory and encoded once per wire format. Sessions have no
+// queues: each is a cursor into the log, on one of a few event loops. One that keeps up is written to when
+// the log grows; one that does not stands further back and is written to when its socket drains; one that
+// falls off the log's end is told of the gap. A session that brings a position is a cursor too: in the log,
+// or, where the log does not reach back, in pages read from the stream, each shared by all who wait for it.
+//
+//	tailer ──► slot ──► topic log ──► feed (topic × loop) ──► session ──► socket
+//	                        ▲                                    │
+//	                        └──────── pages (replay) ◄───────────┘
+//
+// The package knows neither routers nor gossip: it is handed the placement as a function.
+package gateway
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"net"
+	"sync"
+	"sync/atomic"
+	"time"
+
+	"github.com/valyala/fasthttp"
+	"go.uber.org/zap"
+
+	"github.com/ringside-edge/ringside/internal/eventloop"
+	topics "github.com/ringside-edge/ringside/internal/topic"
+	"github.com/ringside-edge/ringside/stream"
+)
+
+// Gateway is one shard's process. Its exported methods are safe for concurrent use.
+type Gateway struct {
+	// Fixed after New.
+	cfg     Config
+	deps    Deps
+	log     *zap.Logger
+	stream  *stream.Client
+	ln      net.Listener
+	server  *fasthttp.Server
+	group   *eventloop.Group
+	workers []*worker
+	byLoop  map[*eventloop.Loop]*worker
+	slots   []*slot
+	tails   *tails
+	metrics *metrics
+
+	replaySlots chan struct{} // bounds the reads of the past under way
+
+	// Set by Run before anything else is started.
+	ctx        context.Context //nolint:containedctx // the background reads live as long as Run
+	background sync.WaitGroup
+
+	sessions   atomic.Int64 // from the handshake on
+	draining   atomic.Bool
+	topicNum   atomic.Uint32
+	topicCount atomic.Int64
+	logBytes   atomic.Int64
+	entrySize  atomic.Int64 // running mean of payloads read from the past, bytes
+}
+
+// concurrentReplays bounds the reads of the past under way, so that a storm of returning sessions is a queue
+// here and not at Redis.
+const concurrentReplays = 8
+
+// New makes a gateway and binds its listener, so that Addr is known; nothing is accepted before Run. A gateway
+// that is never run must be closed with Close.
+func New(cfg Config, deps Deps) (*Gateway, error) {
+	if err := cfg.setDefaults(); err != nil {
+		return nil, err
+	}
+	if err := deps.validate(); err != nil {
+		return nil, err
+	}
+	g := &Gateway{
+		cfg: cfg, deps: deps, log: deps.Log, stream: deps.Stream,
+		byLoop:      make(map[*eventloop.Loop]*worker),
+		replaySlots: make(chan struct{}, concurrentReplays),
+		metrics:     newMetrics(),
+	}
+	g.tails = newTails(g)
+	for n := range topics.Slots {
+		g.slots = append(g.slots, &slot{n: n, g: g, topics: make(map[string]*topic)})
+	}
+	var err error
+	if g.group, err = eventloop.NewGroup(cfg.Loops, eventloop.Config{Portable: cfg.Portable}); err != nil {
+		return nil, err
+	}
+	for _, l := range g.group.Loops() {
+		w := newWorker(g, l, &workerCounts{})
+		g.workers, g.byLoop[l] = append(g.workers, w), w
+	}
+	if g.ln, err = net.Listen("tcp", cfg.Listen); err != nil {
+		return nil, errors.Join(fmt.Errorf("cannot listen for sessions: %w", err), g.Close())
+	}
+	g.server = g.newServer()
+	return g, nil
+}
+
+// Close frees what New has taken, for a gateway that is never run.
+func (g *Gateway) Close() error {
+	ended, cancel := context.WithCancel(context.Background())
+	cancel()
+	err := g.group.Run(ended)
+	if g.ln != nil {
+		err = errors.Join(err, g.ln.Close())
+	}
+	return err
+}
+
+// Addr is the address that takes sessions, with the port that the system chose where none was given.
+func (g *Gateway) Addr() string { return g.ln.Addr().String() }
+
+// Run serves until ctx ends, then closes what is left of the sessions and returns nil; or it returns the first
+// failure. It blocks and must be called once.
+func (g *Gateway) Run(ctx context.Context) error {
+	ctx, cancel := context.WithCancelCause(ctx)
+	defer cancel(nil)
+	g.ctx = ctx
+	tailer := g.stream.NewTailer(sink{g})
+	var wg sync.WaitGroup
+	run := func(f func() error) {
+		wg.Go(func() {
+			if err := f(); err != nil && ctx.Err() == nil {
+				cancel(err)
+			}
+		})
+	}
+	// The loops outlive everything that leaves notes for them.
+	loops, stopLoops := context.WithCancel(context.Background())
+	var loopsDone sync.WaitGroup
+	loopsDone.Go(func() { _ = g.group.Run(loops) })
+
+	run(func() error { return tailer.Run(ctx) })
+	run(func() error { g.tails.run(ctx, tailer.Want); return nil })
+	run(func() error { return g.server.Serve(g.ln) })
+	<-ctx.Done()
+	err := context.Cause(ctx)
+	if errors.Is(err, context.Canceled) || errors.Is(err, context.DeadlineExceeded) {
+		err = nil
+	}
+	_ = g.ln.Close()
+	shutdown, done := context.WithTimeout(context.Background(), g.cfg.HandshakeTimeout)
+	defer done()
+	_ = g.server.ShutdownWithContext(shutdown)
+	wg.Wait()
+	g.background.Wait()
+	stopLoops()
+	loopsDone.Wait()
+	return err
+}
+
+// Warm is closed once the tails of all slots that the shard owns, or will own when it is active, stand.
+func (g *Gateway) Warm() <-chan struct{} { return g.tails.warm }
+
+// Ready says what keeps the gateway from doing its work; nil when nothing does.
+func (g *Gateway) Ready() error {
+	if g.draining.Load() {
+		return errors.New("draining")
+	}
+	if err := g.stream.Ready(); err != nil {
+		return fmt.Errorf("redis: %w", err)
+	}
+	return g.tails.ready()
+}
+
+// Sessions is the number of sessions held, those in their handshake included.
+func (g *Gateway) Sessions() uint64 { return uint64(max(0, g.sessions.Load())) }
+
+// drainTick is how often a drain closes sessions.
+const drainTick = 50 * time.Millisecond
+
+// Drain takes no new sessions any more and closes those that are left at an even pace over the drain window,
+// each with a delay for its return. It blocks until no session is left, or ctx ends, whose error it returns.
+func (g *Gateway) Drain(ctx context.Context) error {
+	g.draining.Store(true)
+	end := time.Now().Add(g.cfg.DrainWindow)
+	tick := time.NewTicker(drainTick)
+	defer tick.Stop()
+	for {
+		if g.Sessions() == 0 {
+			return nil
+		}
+		ticks := max(1, int(time.Until(end)/drainTick))
+		g.drainSome(ticks)
+		select {
+		case <-ctx.Done():
+			return ctx.Err()
+		case <-tick.C:
+		}
+	}
+}
+
+// drainSome lets every loop close its share of what has to go in each of so many ticks.
+func (g *Gateway) drainSome(ticks int) {
+	for _, w := range g.workers {
+		w.loop.Post(eventloop.NoteFunc(func() {
+			n := 0
+			for _, s := range w.sessions {
+				if !s.closing {
+					n++
+				}
+			}
+			w.drainSome((n+ticks-1)/ticks, g.cfg.DrainWindow)
+		}))
+	}
+}
+
+// reserve takes a place for a session; release gives it back.
+func (g *Gateway) reserve() bool {
+	if g.sessions.Add(1) > int64(g.cfg.MaxSessions) {
+		g.sessions.Add(-1)
+		return false
+	}
+	return true
+}
+
+func (g *Gateway) release() { g.sessions.Add(-1) }
+
+func (g *Gateway) slotOf(name string) int { return topics.Slot(name) }

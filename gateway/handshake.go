@@ -1,0 +1,302 @@
+package gateway
+
+import (
+	"encoding/json"
+	"errors"
+	"fmt"
+	"math/rand/v2"
+	"net"
+	"strconv"
+	"strings"
+	"time"
+
+	"github.com/fasthttp/websocket"
+	"github.com/valyala/fasthttp"
+	"go.uber.org/zap"
+
+	"github.com/ringside-edge/ringside/internal/eventloop"
+	"github.com/ringside-edge/ringside/internal/position"
+	topics "github.com/ringside-edge/ringside/internal/topic"
+	"github.com/ringside-edge/ringside/leg"
+)
+
+// request is a handshake that has been understood.
+type request struct {
+	topic   string
+	since   position.Position
+	resumed bool
+	format  format
+	named   bool // the client has asked for the subprotocol by name
+	onLeg   bool
+}
+
+// refusal is a handshake that is turned down. Its reason is a JSON error, and a label of
+// ringside_gateway_refused_total.
+type refusal struct {
+	status  int
+	reason  string
+	message string
+	retry   time.Duration // 0: no Retry-After
+}
+
+func (r *refusal) Error() string { return r.reason + ": " + r.message }
+
+func refuse(status int, reason, format string, args ...any) *refusal {
+	return &refusal{status: status, reason: reason, message: fmt.Sprintf(format, args...)}
+}
+
+// retryAfter is what a client is told that comes while the gateway can't take it; routers go to the next shard.
+const retryAfter = 2 * time.Second
+
+func (g *Gateway) newServer() *fasthttp.Server {
+	return &fasthttp.Server{
+		Handler:               g.handle,
+		ErrorHandler:          g.handleBroken,
+		ReadTimeout:           g.cfg.HandshakeTimeout,
+		WriteTimeout:          g.cfg.HandshakeTimeout,
+		IdleTimeout:           g.cfg.HandshakeTimeout,
+		MaxIdleWorkerDuration: time.Second, // a storm's goroutines and their stacks are not kept
+		ReadBufferSize:        g.cfg.MaxHeader,
+		WriteBufferSize:       1 << 10,
+		MaxRequestBodySize:    1 << 10,
+		NoDefaultServerHeader: true,
+		NoDefaultContentType:  true,
+		Concurrency:           g.cfg.MaxSessions + descriptorReserve,
+		Logger:                quiet{},
+	}
+}
+
+// quiet keeps what clients do to fasthttp out of the log; it is counted instead.
+type quiet struct{}
+
+func (quiet) Printf(string, ...any) {}
+
+// handleBroken answers a request that fasthttp could not read.
+func (g *Gateway) handleBroken(ctx *fasthttp.RequestCtx, err error) {
+	var small *fasthttp.ErrSmallBuffer
+	var netErr net.Error
+	switch {
+	case errors.As(err, &small):
+		g.refuse(ctx, refuse(fasthttp.StatusRequestHeaderFieldsTooLarge, "header_too_large",
+			"the request's head is larger than %d bytes", g.cfg.MaxHeader))
+	case errors.As(err, &netErr) && netErr.Timeout():
+		g.refuse(ctx, refuse(fasthttp.StatusRequestTimeout, "slow_request", "the request did not come in time"))
+	default:
+		g.refuse(ctx, refuse(fasthttp.StatusBadRequest, "http", "the request is not understood"))
+	}
+}
+
+func (g *Gateway) handle(ctx *fasthttp.RequestCtx) {
+	req, err := g.parse(ctx)
+	if err == nil {
+		err = g.admit()
+	}
+	if err != nil {
+		g.refuse(ctx, err)
+		return
+	}
+	if req.onLeg {
+		ctx.Response.Header.Set(leg.HeaderLeg, leg.Version)
+		ctx.Response.Header.Set(leg.HeaderShard, g.cfg.ID)
+	}
+	if req.format == formatSSE {
+		g.acceptSSE(ctx, req)
+		return
+	}
+	g.acceptWebSocket(ctx, req)
+}
+
+// admit takes a place for the session, which has to be released.
+func (g *Gateway) admit() *refusal {
+	switch {
+	case g.draining.Load():
+		return &refusal{fasthttp.StatusServiceUnavailable, "draining", "this gateway drains", retryAfter}
+	case !g.reserve():
+		return &refusal{fasthttp.StatusServiceUnavailable, "full", "this gateway has all the sessions that it takes", retryAfter}
+	}
+	return nil
+}
+
+func (g *Gateway) parse(ctx *fasthttp.RequestCtx) (*request, *refusal) {
+	req := &request{}
+	h := &ctx.Request.Header
+	if !ctx.IsGet() {
+		return nil, refuse(fasthttp.StatusMethodNotAllowed, "method", "only GET is allowed here")
+	}
+	if h.ContentLength() > 0 || len(h.Peek(fasthttp.HeaderTransferEncoding)) > 0 {
+		return nil, refuse(fasthttp.StatusBadRequest, "body", "a request for a session has no body")
+	}
+	var err error
+	if req.topic, err = topics.FromURI(string(h.RequestURI())); err != nil {
+		var te *topics.Error
+		reason := "topic"
+		if errors.As(err, &te) {
+			reason = "topic_" + te.Reason
+		}
+		return nil, refuse(fasthttp.StatusBadRequest, reason, "%v", err)
+	}
+	if no := req.parseSince(ctx); no != nil {
+		return nil, no
+	}
+	if no := req.parseFormat(ctx); no != nil {
+		return nil, no
+	}
+	return req, g.parseLeg(ctx, req)
+}
+
+func (req *request) parseSince(ctx *fasthttp.RequestCtx) *refusal {
+	since := ctx.QueryArgs().PeekMulti("since")
+	last := ctx.Request.Header.Peek("Last-Event-ID")
+	// A browser that reconnects repeats the URL and tells in the header how far it has come since.
+	value := string(last)
+	if value == "" && len(since) > 0 {
+		value = string(since[0])
+	}
+	if len(since) > 1 {
+		return refuse(fasthttp.StatusBadRequest, "position", "since stands in the URL more than once")
+	}
+	if value == "" {
+		return nil
+	}
+	var err error
+	if req.since, err = position.Parse(value); err != nil {
+		return refuse(fasthttp.StatusBadRequest, "position", "%v", err)
+	}
+	req.resumed = true
+	return nil
+}
+
+func (req *request) parseFormat(ctx *fasthttp.RequestCtx) *refusal {
+	h := &ctx.Request.Header
+	if len(h.Peek(fasthttp.HeaderUpgrade)) > 0 {
+		return req.parseSubprotocol(h)
+	}
+	for _, accept := range h.PeekAll(fasthttp.HeaderAccept) {
+		if strings.Contains(strings.ToLower(string(accept)), "text/event-stream") {
+			req.format = formatSSE
+			return nil
+		}
+	}
+	return refuse(fasthttp.StatusUpgradeRequired, "not_a_session",
+		"connect by WebSocket, or with Accept: text/event-stream")
+}
+
+func (req *request) parseSubprotocol(h *fasthttp.RequestHeader) *refusal {
+	var offered []string
+	for _, v := range h.PeekAll(fasthttp.HeaderSecWebSocketProtocol) {
+		for p := range strings.SplitSeq(string(v), ",") {
+			if p = strings.TrimSpace(p); p != "" {
+				offered = append(offered, p)
+			}
+		}
+	}
+	for _, p := range offered {
+		switch p {
+		case protocolV1:
+			req.format, req.named = formatV1, true
+			return nil
+		case protocolRaw:
+			req.format, req.named = formatRaw, true
+			return nil
+		}
+	}
+	if len(offered) > 0 {
+		return refuse(fasthttp.StatusBadRequest, "subprotocol", "the subprotocols spoken here are %s and %s", protocolV1, protocolRaw)
+	}
+	return nil
+}
+
+// parseLeg believes a router only by its signature.
+func (g *Gateway) parseLeg(ctx *fasthttp.RequestCtx, req *request) *refusal {
+	h := &ctx.Request.Header
+	version := string(h.Peek(leg.HeaderLeg))
+	if version == "" {
+		return nil
+	}
+	if version != leg.Version {
+		return refuse(fasthttp.StatusBadRequest, "leg_version", "the leg version spoken here is %s", leg.Version)
+	}
+	signed := leg.Request{
+		Method: string(h.Method()), URI: string(h.RequestURI()),
+		Host: string(h.Host()), Client: string(h.Peek(leg.HeaderClient)),
+	}
+	if err := g.deps.Keys.Verify(signed, string(h.Peek(leg.HeaderAuth)), time.Now()); err != nil {
+		g.log.Warn("refused a leg: do the router and this gateway have the same secret and time?", zap.Error(err))
+		return refuse(fasthttp.StatusForbidden, "leg_auth", "the leg's signature is not valid: %v", err)
+	}
+	req.onLeg = true
+	return nil
+}
+
+func (g *Gateway) acceptWebSocket(ctx *fasthttp.RequestCtx, req *request) {
+	up := websocket.FastHTTPUpgrader{
+		CheckOrigin: func(*fasthttp.RequestCtx) bool { return true },
+		Error: func(ctx *fasthttp.RequestCtx, status int, reason error) {
+			ctx.Response.Header.Set("Sec-WebSocket-Version", "13")
+			g.refuse(ctx, refuse(status, "websocket", "%s", strings.TrimPrefix(reason.Error(), "websocket: ")))
+		},
+	}
+	if req.named {
+		up.Subprotocols = []string{protocolV1}
+		if req.format == formatRaw {
+			up.Subprotocols[0] = protocolRaw
+		}
+	}
+	err := up.Upgrade(ctx, func(c *websocket.Conn) { g.handOver(c.NetConn(), req, nil) })
+	if err != nil {
+		g.release()
+	}
+}
+
+// acceptSSE writes the answer's head itself, on the session's loop, because the answer never ends.
+func (g *Gateway) acceptSSE(ctx *fasthttp.RequestCtx, req *request) {
+	head := "HTTP/1.1 200 OK\r\nContent-Type: text/event-stream\r\nCache-Control: no-store\r\n" +
+		"Connection: close\r\nX-Accel-Buffering: no\r\nAccess-Control-Allow-Origin: *\r\n"
+	if req.onLeg {
+		head += leg.HeaderLeg + ": " + leg.Version + "\r\n" + leg.HeaderShard + ": " + g.cfg.ID + "\r\n"
+	}
+	ctx.HijackSetNoResponse(true)
+	ctx.Hijack(func(c net.Conn) { g.handOver(c, req, []byte(head+"\r\n")) })
+}
+
+// handOver takes the connection out of the HTTP server and gives it to a loop.
+func (g *Gateway) handOver(c net.Conn, req *request, head []byte) {
+	fd, early, err := eventloop.Take(c)
+	if err != nil {
+		g.release()
+		g.log.Warn("cannot take a session over", zap.Error(err))
+		return
+	}
+	if err := eventloop.SetOptions(fd, eventloop.SocketOptions{KeepAlive: g.cfg.KeepAlive, UserTimeout: g.cfg.UserTimeout}); err != nil {
+		g.log.Debug("a session's socket is without its options", zap.Error(err)) // the peer is gone already
+	}
+	w := g.byLoop[g.group.Next()]
+	s := &session{worker: w, id: rand.Uint64(), format: req.format, onLeg: req.onLeg}
+	a := &arrival{session: s, fd: fd, topic: req.topic, since: req.since, resumed: req.resumed, head: head, early: early}
+	if !w.loop.Post(a) {
+		eventloop.CloseFD(fd)
+		g.release()
+	}
+}
+
+// refuse answers with a JSON error and counts it.
+func (g *Gateway) refuse(ctx *fasthttp.RequestCtx, no *refusal) {
+	g.metrics.refuse(no.reason)
+	body, err := json.Marshal(map[string]string{"error": no.reason, "message": no.message})
+	if err != nil {
+		panic("BUG: gateway: a refusal has no JSON: " + err.Error())
+	}
+	ctx.Response.Reset()
+	ctx.SetStatusCode(no.status)
+	ctx.SetContentType("application/json")
+	ctx.Response.Header.Set("Cache-Control", "no-store")
+	switch {
+	case no.retry > 0:
+		ctx.Response.Header.Set("Retry-After", strconv.Itoa(int(no.retry.Seconds())))
+	case no.status == fasthttp.StatusUpgradeRequired:
+		ctx.Response.Header.Set("Upgrade", "websocket")
+	case no.status == fasthttp.StatusMethodNotAllowed:
+		ctx.Response.Header.Set("Allow", "GET")
+	}
+	ctx.SetBody(append(body, '\n'))
+}

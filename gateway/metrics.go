@@ -1,0 +1,150 @@
+package gateway
+
+import (
+	"strings"
+	"sync/atomic"
+
+	"github.com/prometheus/client_golang/prometheus"
+)
+
+// metrics are the gateway's counts. They are read at every scrape and written without locks.
+type metrics struct {
+	opened  [formats]counter
+	closed  [closeReasons]counter
+	gaps    [gapReasons]counter
+	refused *prometheus.CounterVec
+	frames  *prometheus.CounterVec
+	bad     *prometheus.CounterVec
+
+	epochs       counter
+	stale        counter
+	logSqueezed  counter
+	replayReads  counter
+	replayErrors counter
+}
+
+// workerCounts are counted by one loop, away from the others' cache lines.
+type workerCounts struct {
+	messages   atomic.Uint64
+	writes     atomic.Uint64
+	bytesOut   atomic.Uint64
+	bytesIn    atomic.Uint64
+	heartbeats atomic.Uint64
+	full       atomic.Uint64 // gauge: sessions whose socket is full
+	_          [64]byte
+}
+
+// sent counts messages that were handed to a socket, in one call when bytes is not 0.
+func (c *workerCounts) sent(messages, bytes int) {
+	c.messages.Add(uint64(messages))
+	if bytes > 0 {
+		c.writes.Add(1)
+		c.bytesOut.Add(uint64(bytes))
+	}
+}
+
+func newMetrics() *metrics {
+	vec := func(name, help string) *prometheus.CounterVec {
+		return prometheus.NewCounterVec(prometheus.CounterOpts{Name: "ringside_gateway_" + name, Help: help}, []string{"reason"})
+	}
+	return &metrics{
+		refused: vec("refused_total", "Handshakes turned down, by reason."),
+		frames:  vec("bad_frames_total", "Frames of clients that broke RFC 6455 or a limit, by reason."),
+		bad:     vec("bad_messages_total", "Messages of clients that could not be carried out, by reason."),
+	}
+}
+
+// The reasons come from closed sets of our own, never from a client.
+
+func (m *metrics) refuse(reason string)     { m.refused.WithLabelValues(reason).Inc() }
+func (m *metrics) badFrame(reason string)   { m.frames.WithLabelValues(label(reason)).Inc() }
+func (m *metrics) badMessage(reason string) { m.bad.WithLabelValues(reason).Inc() }
+
+// label makes a word of a phrase.
+func label(s string) string { return strings.ReplaceAll(s, " ", "_") }
+
+func desc(name, help string, labels ...string) *prometheus.Desc {
+	return prometheus.NewDesc("ringside_gateway_"+name, help, labels, nil)
+}
+
+//nolint:gochecknoglobals // descriptors are constants in all but name
+var (
+	descSessions   = desc("sessions", "Sessions held, those in their handshake included.")
+	descOpened     = desc("opened_total", "Sessions begun, by what their client speaks.", "format")
+	descClosed     = desc("closed_total", "Sessions ended, by reason.", "reason")
+	descFull       = desc("sessions_blocked", "Sessions whose socket takes nothing at present.")
+	descMessages   = desc("messages_total", "Messages handed to a session's socket.")
+	descWrites     = desc("writes_total", "System calls that handed on messages.")
+	descBytesOut   = desc("sent_bytes_total", "Bytes handed to sessions' sockets.")
+	descBytesIn    = desc("received_bytes_total", "Bytes received from sessions' sockets.")
+	descHeartbeats = desc("heartbeats_total", "Heartbeats handed to sessions.")
+	descGaps       = desc("gaps_total", "Gaps that sessions were told of, by reason.", "reason")
+	descTopics     = desc("topics", "Topics that have a session here, or had one lately.")
+	descLogBytes   = desc("log_bytes", "Bytes that the topics' logs hold in memory.")
+	descLogLimit   = desc("log_limit_bytes", "Bound of ringside_gateway_log_bytes.")
+	descLimit      = desc("sessions_limit", "Bound of ringside_gateway_sessions.")
+	descSqueezed   = desc("log_squeezed_total", "Entries dropped from a log because all logs together had reached their bound.")
+	descReads      = desc("replay_reads_total", "Pages of the past read from Redis.")
+	descReadErrors = desc("replay_errors_total", "Reads of the past that failed.")
+	descEpochs     = desc("epochs_total", "New epochs of streams noticed: Redis had lost data.")
+	descStale      = desc("stale_entries_total", "Entries that came again, or late, and were dropped.")
+	descTails      = desc("tails_missing", "Owned slots whose tail does not stand.")
+	descDraining   = desc("draining", "1 while the gateway drains.")
+)
+
+// Describe implements prometheus.Collector.
+func (g *Gateway) Describe(ch chan<- *prometheus.Desc) { prometheus.DescribeByCollect(g, ch) }
+
+// Collect implements prometheus.Collector. Safe for concurrent use.
+func (g *Gateway) Collect(ch chan<- prometheus.Metric) {
+	m := g.metrics
+	count := func(d *prometheus.Desc, v uint64, labels ...string) {
+		ch <- prometheus.MustNewConstMetric(d, prometheus.CounterValue, float64(v), labels...)
+	}
+	gauge := func(d *prometheus.Desc, v float64) {
+		ch <- prometheus.MustNewConstMetric(d, prometheus.GaugeValue, v)
+	}
+	for f := range formats {
+		count(descOpened, m.opened[f].Load(), f.String())
+	}
+	for r := range closeReasons {
+		count(descClosed, m.closed[r].Load(), r.String())
+	}
+	for r := range gapReasons {
+		count(descGaps, m.gaps[r].Load(), r.String())
+	}
+	var sum workerCounts
+	for _, w := range g.workers {
+		sum.messages.Add(w.counts.messages.Load())
+		sum.writes.Add(w.counts.writes.Load())
+		sum.bytesOut.Add(w.counts.bytesOut.Load())
+		sum.bytesIn.Add(w.counts.bytesIn.Load())
+		sum.heartbeats.Add(w.counts.heartbeats.Load())
+		sum.full.Add(w.counts.full.Load())
+	}
+	count(descMessages, sum.messages.Load())
+	count(descWrites, sum.writes.Load())
+	count(descBytesOut, sum.bytesOut.Load())
+	count(descBytesIn, sum.bytesIn.Load())
+	count(descHeartbeats, sum.heartbeats.Load())
+	count(descSqueezed, m.logSqueezed.Load())
+	count(descReads, m.replayReads.Load())
+	count(descReadErrors, m.replayErrors.Load())
+	count(descEpochs, m.epochs.Load())
+	count(descStale, m.stale.Load())
+	gauge(descFull, float64(sum.full.Load()))
+	gauge(descSessions, float64(g.Sessions()))
+	gauge(descLimit, float64(g.cfg.MaxSessions))
+	gauge(descTopics, float64(g.topicCount.Load()))
+	gauge(descLogBytes, float64(g.logBytes.Load()))
+	gauge(descLogLimit, float64(g.cfg.LogTotalBytes))
+	gauge(descTails, float64(g.tails.missingNow()))
+	draining := 0.0
+	if g.draining.Load() {
+		draining = 1
+	}
+	gauge(descDraining, draining)
+	m.refused.Collect(ch)
+	m.frames.Collect(ch)
+	m.bad.Collect(ch)
+}

@@ -1,0 +1,194 @@
+package gateway
+
+import (
+	"encoding/json"
+	"fmt"
+	"math/rand/v2"
+	"strconv"
+
+	"github.com/ringside-edge/ringside/internal/position"
+	topics "github.com/ringside-edge/ringside/internal/topic"
+	"github.com/ringside-edge/ringside/internal/wsframe"
+	"github.com/ringside-edge/ringside/leg"
+)
+
+// encodeGreeting is the answer to a subscription: the welcome for the topic of the connect URL, else
+// "subscribed".
+func encodeGreeting(s *session, sub *sub) []byte {
+	at := sub.last
+	switch {
+	case s.format == formatRaw:
+		return nil
+	case s.format == formatSSE:
+		retry := 1000 + rand.IntN(2000) // EventSource has no backoff of its own: at least spread the returns
+		return fmt.Appendf(nil, "retry: %d\nid: %s\n\n", retry, at)
+	case sub.first:
+		return text(fmt.Appendf(nil, `{"type":"welcome","session":"%016x","topic":%s,"position":"%s","heartbeat":%d,`+
+			`"backoff":{"min":%d,"max":%d,"factor":%d,"jitter":%v}}`,
+			s.id, sub.feed.topic.quoted, at, s.worker.g.cfg.Heartbeat.Milliseconds(),
+			backoffMin.Milliseconds(), backoffMax.Milliseconds(), backoffFactor, backoffJitter))
+	}
+	return text(fmt.Appendf(nil, `{"type":"subscribed","topic":%s,"position":"%s"}`, sub.feed.topic.quoted, at))
+}
+
+func encodeHeartbeat(f format, t *topic, at position.Position) []byte {
+	switch f {
+	case formatRaw:
+		return wsframe.AppendFrame(nil, wsframe.Ping, nil)
+	case formatSSE: // an event without data only moves the client's last event ID
+		return fmt.Appendf(nil, "id: %s\n\n", at)
+	}
+	return text(fmt.Appendf(nil, `{"type":"heartbeat","topic":%s,"position":"%s"}`, t.quoted, at))
+}
+
+// encodeGap tells that what lies behind after, up to and including at, can't be had any more. ringside.raw has no
+// way to say it.
+func encodeGap(f format, t *topic, reason gapReason, after, at position.Position) []byte {
+	j := fmt.Appendf(nil, `{"type":"gap","topic":%s,"reason":"%s","after":"%s","position":"%s"}`, t.quoted, reason, after, at)
+	switch f {
+	case formatRaw:
+		return nil
+	case formatSSE:
+		b := fmt.Appendf(nil, "id: %s\nevent: gap\n", at)
+		return append(appendSSEData(b, j), '\n')
+	}
+	return text(j)
+}
+
+// text is a text frame.
+func text(j []byte) []byte {
+	return wsframe.AppendFrame(make([]byte, 0, len(j)+wsframe.HeaderSize(len(j))), wsframe.Text, j)
+}
+
+// command is what a client of ringside.v1 may send.
+type command struct {
+	Type  string `json:"type"`
+	Topic string `json:"topic"`
+	Since string `json:"since"`
+}
+
+// WSMessage implements wsframe.Handler: a command of the client.
+func (s *session) WSMessage(op wsframe.Opcode, payload []byte) error {
+	switch {
+	case s.closing || !s.conn.Open():
+	case s.format == formatRaw:
+		s.worker.g.metrics.badMessage("raw_takes_none")
+		s.finishWith(closeProtocol, codeUnsupported, protocolRaw+" takes no messages")
+	case op != wsframe.Text:
+		s.worker.g.metrics.badMessage("binary")
+		s.finishWith(closeProtocol, codeUnsupported, protocolV1+" takes text messages only")
+	default:
+		s.command(payload)
+	}
+	return nil
+}
+
+// WSControl implements wsframe.Handler.
+func (s *session) WSControl(op wsframe.Opcode, payload []byte) error {
+	switch op {
+	case wsframe.Ping:
+		s.sendControl(wsframe.AppendFrame(nil, wsframe.Pong, payload))
+	case wsframe.Close:
+		code, _, err := wsframe.ParseClose(payload)
+		if err != nil {
+			return err
+		}
+		last := wsframe.AppendFrame(nil, wsframe.Close, nil)
+		if len(payload) > 0 {
+			last = wsframe.AppendClose(nil, code, "")
+		}
+		s.end(closeClient, last)
+	}
+	return nil
+}
+
+func (s *session) command(payload []byte) {
+	var c command
+	if err := json.Unmarshal(payload, &c); err != nil {
+		s.refuse("json", "a message must be a JSON object with a \"type\"", "")
+		return
+	}
+	switch c.Type {
+	case "ping":
+		s.sendControl(text([]byte(`{"type":"pong"}`)))
+	case "subscribe":
+		s.commandSubscribe(c)
+	case "unsubscribe":
+		s.commandUnsubscribe(c)
+	default:
+		s.refuse("type", "the type must be one of subscribe, unsubscribe, ping", "")
+	}
+}
+
+func (s *session) commandSubscribe(c command) {
+	if err := topics.Validate(c.Topic); err != nil {
+		s.refuse("topic", err.Error(), c.Topic)
+		return
+	}
+	var since position.Position
+	if c.Since != "" {
+		var err error
+		if since, err = position.Parse(c.Since); err != nil {
+			s.refuse("position", err.Error(), c.Topic)
+			return
+		}
+	}
+	if s.find(c.Topic) != nil {
+		s.refuse("subscribed", "the session is subscribed to this topic already", c.Topic)
+		return
+	}
+	n := 0
+	s.subs(func(*sub) { n++ })
+	if limit := s.worker.g.cfg.MaxTopics; n >= limit {
+		s.refuse("topics", "a session may have "+strconv.Itoa(limit)+" topics at most", c.Topic)
+		return
+	}
+	sub := &sub{}
+	s.more = append(s.more, sub)
+	s.subscribe(sub, c.Topic, since, c.Since != "")
+}
+
+func (s *session) commandUnsubscribe(c command) {
+	sub := s.find(c.Topic)
+	if sub == nil {
+		s.refuse("not_subscribed", "the session is not subscribed to this topic", c.Topic)
+		return
+	}
+	t := sub.feed.topic
+	sub.feed.remove(sub)
+	for i, m := range s.more {
+		if m == sub {
+			s.more = append(s.more[:i:i], s.more[i+1:]...)
+			break
+		}
+	}
+	if s.onLeg {
+		s.control(encodeTopicOff(t))
+	}
+	s.sendControl(text(fmt.Appendf(nil, `{"type":"unsubscribed","topic":%s}`, t.quoted)))
+}
+
+// find is the session's subscription to a topic, nil when there is none.
+func (s *session) find(name string) (found *sub) {
+	s.subs(func(sub *sub) {
+		if sub.feed.topic.name == name {
+			found = sub
+		}
+	})
+	return found
+}
+
+// refuse answers a command that can't be done. The reason is counted.
+func (s *session) refuse(reason, message, topic string) {
+	s.worker.g.metrics.badMessage(reason)
+	j := fmt.Appendf(nil, `{"type":"error","reason":"%s","message":%s`, reason, appendQuoted(nil, message))
+	if topic != "" && len(topic) <= 1024 {
+		j = append(append(j, `,"topic":`...), appendQuoted(nil, topic)...)
+	}
+	s.sendControl(text(append(j, '}')))
+}
+
+// encodeTopicOff tells the router that the session no longer follows t.
+func encodeTopicOff(t *topic) []byte {
+	return leg.AppendHeader(nil, leg.Header{Kind: leg.Topic, Flags: leg.Off, Topic: t.num})
+}

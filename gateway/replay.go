@@ -1,0 +1,205 @@
+package gateway
+
+import (
+	"context"
+	"errors"
+	"sort"
+
+	"go.uber.org/zap"
+
+	"github.com/ringside-edge/ringside/internal/position"
+	"github.com/ringside-edge/ringside/stream"
+)
+
+// replay is the reading of one topic's past from its stream, for the sessions whose position the log does not
+// reach. One read at a time serves all that wait: it begins at the lowest position asked for, and those whose
+// position lies beyond its page ask again. Guarded by the slot's mu.
+type replay struct {
+	running bool
+	asked   bool
+	from    position.ID // the lowest position asked for
+	page    *page       // the latest; sessions hold no reference, so that a slow one costs nothing
+}
+
+// page is a stretch of a topic's past: all its entries in (from, to]. It is immutable.
+type page struct {
+	epoch   uint32
+	from    position.ID
+	to      position.ID
+	first   position.ID // the first entry that the stream still had; zero when it had none
+	entries []*entry
+}
+
+const (
+	replayEntries = 512     // entries of a slot that one read asks for at most
+	replayBytes   = 4 << 20 // about how many bytes a page shall have
+)
+
+// covers reports whether what follows p is in the page.
+func (g *page) covers(p position.Position) bool {
+	return g != nil && g.epoch == p.Epoch && !p.ID.Less(g.from) && p.ID.Less(g.to)
+}
+
+// trimmed reports whether the stream may once have had entries behind id that it has no more; then everything
+// behind to is still there.
+func (g *page) trimmed(id position.ID) (to position.ID, ok bool) {
+	switch {
+	case g.first.IsZero():
+		return g.to, true
+	case id.Less(g.first):
+		return g.first.Prev(), true
+	}
+	return id, false
+}
+
+// after are the entries behind id.
+func (g *page) after(id position.ID) []*entry {
+	return g.entries[sort.Search(len(g.entries), func(i int) bool { return id.Less(g.entries[i].at.ID) }):]
+}
+
+// replayPage hands the subscription what the present page has for it, and moves it into the log when that
+// connects; else it asks for the next page.
+func (s *sub) replayPage() {
+	t, ses := s.feed.topic, s.session
+	t.slot.mu.Lock()
+	pg, epoch := t.replay.page, t.slot.at.Epoch
+	t.slot.mu.Unlock()
+	if epoch != s.last.Epoch {
+		s.state = subWaiting // placed anew, and told of the gap
+		s.start()
+		return
+	}
+	if pg.covers(s.last) {
+		if to, ok := pg.trimmed(s.last.ID); ok {
+			s.gap(gapTrimmed, s.last, position.Position{Epoch: pg.epoch, ID: to})
+		}
+		rest := pg.after(s.last.ID)
+		if ses.push(s, rest) < len(rest) || ses.blocked() {
+			return
+		}
+		s.last.ID = pg.to
+		s.since = ses.worker.loop.Now()
+	}
+	t.slot.mu.Lock()
+	if next, ok := t.log.seek(s.last.ID); ok {
+		t.slot.mu.Unlock()
+		s.live(next)
+		return
+	}
+	start := t.replay.ask(s.last.ID)
+	t.slot.mu.Unlock()
+	if start {
+		ses.worker.g.readPast(t)
+	}
+}
+
+// ask notes that somebody needs what follows id, and reports whether a reader has to be started.
+func (r *replay) ask(id position.ID) (start bool) {
+	if !r.asked || id.Less(r.from) {
+		r.from = id
+	}
+	r.asked = true
+	start = !r.running
+	r.running = true
+	return start
+}
+
+// readPast reads pages of t until nobody asks any more. It returns at once.
+func (g *Gateway) readPast(t *topic) {
+	g.background.Go(func() {
+		for {
+			t.slot.mu.Lock()
+			from, at := t.replay.from, t.slot.at
+			again := t.replay.asked && len(t.feeds) > 0
+			t.replay.asked, t.replay.running = false, again
+			t.slot.mu.Unlock()
+			if !again {
+				return
+			}
+			pg, err := g.readPage(t, from, at)
+			if err != nil {
+				t.slot.mu.Lock()
+				t.replay.running = false // sweeps ask again, until the sessions' time is up
+				t.slot.mu.Unlock()
+				if !errors.Is(err, context.Canceled) {
+					g.metrics.replayErrors.Add(1)
+					g.log.Warn("cannot read a stream's past", zap.Int("slot", t.slot.n), zap.Error(err))
+				}
+				return
+			}
+			g.publishPage(t, pg)
+		}
+	})
+}
+
+func (g *Gateway) publishPage(t *topic, pg *page) {
+	var feeds []*feed
+	t.slot.mu.Lock()
+	t.replay.page = pg
+	for _, f := range t.feeds {
+		if f.mark() {
+			feeds = append(feeds, f)
+		}
+	}
+	t.slot.mu.Unlock()
+	for _, f := range feeds {
+		f.worker.loop.Post(f)
+	}
+}
+
+// readPage reads the page that begins behind from. at is where the tail stood before.
+func (g *Gateway) readPage(t *topic, from position.ID, at position.Position) (*page, error) {
+	select {
+	case g.replaySlots <- struct{}{}:
+		defer func() { <-g.replaySlots }()
+	case <-g.ctx.Done():
+		return nil, g.ctx.Err()
+	}
+	ctx, cancel := context.WithTimeout(g.ctx, g.cfg.ReplayTimeout)
+	defer cancel()
+	// The page first: what is trimmed between the two calls then shows in the edges, never the other way
+	// round.
+	got, err := g.stream.Range(ctx, t.slot.n, from, g.replayLimit())
+	if err != nil {
+		return nil, err
+	}
+	edges, err := g.stream.Edges(ctx, t.slot.n)
+	if err != nil {
+		return nil, err
+	}
+	if edges.Epoch != at.Epoch {
+		return nil, errors.New("the stream has a new epoch, of which its tail has not heard yet")
+	}
+	g.metrics.replayReads.Add(1)
+	g.sawEntries(got.Entries)
+	pg := &page{epoch: edges.Epoch, from: from, to: got.Last, first: edges.First}
+	if !got.More && pg.to.Less(at.ID) {
+		pg.to = at.ID
+	}
+	for i := range got.Entries {
+		if e := &got.Entries[i]; e.Topic == t.name {
+			pg.entries = append(pg.entries, &entry{
+				at: position.Position{Epoch: pg.epoch, ID: e.ID}, topic: t, payload: e.Payload,
+			})
+		}
+	}
+	return pg, nil
+}
+
+// replayLimit is how many entries to ask for, by the size of those seen lately.
+func (g *Gateway) replayLimit() int {
+	avg := max(1, int(g.entrySize.Load()))
+	return max(1, min(replayEntries, replayBytes/avg))
+}
+
+// sawEntries keeps a running mean of the size of entries.
+func (g *Gateway) sawEntries(es []stream.Entry) {
+	if len(es) == 0 {
+		return
+	}
+	total := 0
+	for i := range es {
+		total += len(es[i].Payload)
+	}
+	g.entrySize.Store((g.entrySize.Load() + int64(total/len(es))) / 2)
+}

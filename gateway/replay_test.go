@@ -1,0 +1,202 @@
+package gateway
+
+import (
+	"strconv"
+	"sync"
+	"testing"
+	"time"
+
+	"github.com/ringside-edge/ringside/internal/position"
+	"github.com/ringside-edge/ringside/stream"
+)
+
+// wantNumbers reads messages whose data are the numbers from..to, and fails on anything else.
+func (c *wsClient) wantNumbers(from, to int) (last string) {
+	c.t.Helper()
+	for i := from; i <= to; i++ {
+		m := c.want("message")
+		if string(m.Data) != strconv.Itoa(i) {
+			c.t.Fatalf("got message %s, want %d", m.Data, i)
+		}
+		last = m.ID
+	}
+	return last
+}
+
+func (r *rig) publishNumbers(topic string, from, to int) (first, last string) {
+	r.t.Helper()
+	for i := from; i <= to; i++ {
+		last = r.publish(topic, strconv.Itoa(i))
+		if i == from {
+			first = last
+		}
+	}
+	return first, last
+}
+
+func TestResumeFromMemory(t *testing.T) {
+	bothLoops(t, nil, func(t *testing.T, r *rig) {
+		holder := r.dial("finals") // keeps the log
+		holder.want("welcome")
+		first, _ := r.publishNumbers("finals", 1, 100)
+		holder.wantNumbers(1, 100)
+		c := r.dial("finals?since=" + first)
+		if w := c.want("welcome"); w.Position != first {
+			t.Errorf("welcome: got position %s, want %s", w.Position, first)
+		}
+		r.publishNumbers("finals", 101, 110)
+		c.wantNumbers(2, 110)
+		if n := r.g.metrics.replayReads.Load(); n != 0 {
+			t.Errorf("reads of the stream: got %d, want 0", n)
+		}
+	})
+}
+
+func TestResumeFromStream(t *testing.T) {
+	bothLoops(t, nil, func(t *testing.T, r *rig) {
+		first, _ := r.publishNumbers("finals", 1, 1500) // more than a page, and nobody here
+		r.publish(otherTopic(t, "finals"), "not for finals")
+		c := r.dial("finals?since=" + first)
+		c.want("welcome")
+		c.wantNumbers(2, 1500)
+		r.publishNumbers("finals", 1501, 1510)
+		c.wantNumbers(1501, 1510)
+	})
+}
+
+// The replay comes strictly before anything live, whatever is published meanwhile.
+func TestResumeUnderLoad(t *testing.T) {
+	r := start(t, nil)
+	first, _ := r.publishNumbers("finals", 1, 600)
+	const last = 1500
+	var wg sync.WaitGroup
+	wg.Go(func() {
+		for i := 601; i <= last; i++ {
+			if _, err := r.stream.Publish(t.Context(), stream.Message{Topic: "finals", Payload: []byte(strconv.Itoa(i))}); err != nil {
+				t.Errorf("publish: %v", err)
+				return
+			}
+		}
+	})
+	for range 8 {
+		wg.Go(func() {
+			c := r.dial("finals?since=" + first)
+			c.want("welcome")
+			c.wantNumbers(2, last)
+		})
+	}
+	wg.Wait()
+}
+
+// Sessions that wait for the same stretch share its reads.
+func TestResumersShareReads(t *testing.T) {
+	r := start(t, nil)
+	var ids []string
+	for i := 1; i <= 300; i++ {
+		ids = append(ids, r.publish("finals", strconv.Itoa(i)))
+	}
+	var wg sync.WaitGroup
+	for i := range 100 {
+		wg.Go(func() {
+			c := r.dial("finals?since=" + ids[i])
+			c.want("welcome")
+			c.wantNumbers(i+2, 300)
+		})
+	}
+	wg.Wait()
+	if n := r.g.metrics.replayReads.Load(); n == 0 || n > 20 {
+		t.Errorf("reads for 100 sessions: got %d, want a few", n)
+	}
+}
+
+func TestGapWhenTrimmed(t *testing.T) {
+	bothLoops(t, nil, func(t *testing.T, r *rig) {
+		first, _ := r.publishNumbers("finals", 1, 10)
+		at, err := position.Parse(first)
+		if err != nil {
+			t.Fatal(err)
+		}
+		// Trim by hand, all but the last 3.
+		key := stream.Key(r.g.slotOf("finals"))
+		r.redisDo("XTRIM", key, "MAXLEN", "3")
+		c := r.dial("finals?since=" + at.String())
+		c.want("welcome")
+		g := c.want("gap")
+		if g.Reason != "trimmed" || g.After != first || g.Topic != "finals" {
+			t.Errorf("got %+v", g)
+		}
+		c.wantNumbers(8, 10)
+	})
+}
+
+func TestGapInAnotherEpoch(t *testing.T) {
+	bothLoops(t, nil, func(t *testing.T, r *rig) {
+		id := r.publish("finals", "1")
+		p, _ := position.Parse(id)
+		p.Epoch++
+		c := r.dial("finals?since=" + p.String())
+		c.want("welcome")
+		if g := c.want("gap"); g.Reason != "epoch" || g.After != p.String() || g.Position != id {
+			t.Errorf("got %+v, want a gap up to %s", g, id)
+		}
+		r.publish("finals", "2")
+		c.wantNumbers(2, 2)
+	})
+}
+
+// A session that has kept up is told as well when its stream begins anew.
+func TestGapWhenAnEpochBegins(t *testing.T) {
+	bothLoops(t, nil, func(t *testing.T, r *rig) {
+		c := r.dial("finals")
+		at := c.want("welcome").Position
+		p, _ := position.Parse(at)
+		p.Epoch++
+		r.g.slots[r.g.slotOf("finals")].started(p)
+		if g := c.want("gap"); g.Reason != "epoch" || g.After != at || g.Position != p.String() {
+			t.Errorf("got %+v", g)
+		}
+	})
+}
+
+// A client that was ahead of this gateway's tail gets nothing twice.
+func TestPositionAheadOfTheTail(t *testing.T) {
+	r := start(t, nil)
+	holder := r.dial("finals")
+	at := holder.want("welcome").Position
+	p, _ := position.Parse(at)
+	s := r.g.slots[r.g.slotOf("finals")]
+	ids := []position.ID{{Ms: p.ID.Ms + 1000}, {Ms: p.ID.Ms + 2000}, {Ms: p.ID.Ms + 3000}}
+	ahead := position.Position{Epoch: p.Epoch, ID: ids[1]}
+	c := r.dial("finals?since=" + ahead.String())
+	c.want("welcome")
+	for i, id := range ids {
+		s.append([]stream.Entry{{ID: id, Topic: "finals", Payload: []byte(strconv.Itoa(i + 1))}})
+	}
+	c.wantNumbers(3, 3)
+	holder.wantNumbers(1, 3)
+	s.append([]stream.Entry{{ID: ids[0], Topic: "finals", Payload: []byte("late")}, {ID: ids[2].Next(), Topic: "finals", Payload: []byte("4")}})
+	c.wantNumbers(4, 4)
+	holder.wantNumbers(4, 4)
+	if n := r.g.metrics.stale.Load(); n != 1 {
+		t.Errorf("stale entries: got %d, want 1", n)
+	}
+}
+
+// Where the past can't be read, the session is told to come back instead of waiting for ever.
+func TestNoReplayWithoutRedis(t *testing.T) {
+	r := start(t, func(c *Config) { c.ReplayTimeout = 300 * time.Millisecond })
+	first, _ := r.publishNumbers("finals", 1, 5)
+	eventually(t, "the tail has seen them", func() bool {
+		s := r.g.slots[r.g.slotOf("finals")]
+		s.mu.Lock()
+		defer s.mu.Unlock()
+		return s.at.ID.Seq+s.at.ID.Ms > 0 && s.at.String() >= first
+	})
+	r.redis.SetError("LOADING in a test")
+	c := r.dial("finals?since=" + first)
+	c.want("welcome")
+	if ce := c.closed(); ce.Code != 1013 {
+		t.Errorf("got %v, want 1013", ce)
+	}
+	r.redis.SetError("")
+}

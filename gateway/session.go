@@ -1,0 +1,367 @@
+package gateway
+
+import (
+	"errors"
+	"io"
+	"time"
+
+	"go.uber.org/zap"
+
+	"github.com/ringside-edge/ringside/internal/eventloop"
+	"github.com/ringside-edge/ringside/internal/position"
+	"github.com/ringside-edge/ringside/internal/wsframe"
+	"github.com/ringside-edge/ringside/leg"
+)
+
+var zeroPosition position.Position
+
+// session is one client's connection, or a router's leg for it. It lives on its loop and has no queue: what
+// it has not been given yet stands in the logs, behind its cursors. Only the rest of a message that the
+// socket took in part, and a few answers, ever wait in it.
+type session struct {
+	conn   eventloop.Conn
+	worker *worker
+	id     uint64
+	reader wsframe.Reader
+
+	tail []byte // rest of a shared record, read only
+	out  []byte // answers that wait behind it, the session's own
+
+	topic    sub    // of the connect URL
+	more     []*sub // subscribed by message
+	place    int32  // in worker.sessions
+	format   format
+	onLeg    bool
+	full     bool        // the socket takes no more; Writable follows
+	closing  bool        // the last bytes are on their way
+	reason   closeReason // closing: why
+	nextBeat int64       // loop time, ms
+	since    int64       // full: when it last took something; closing: when it ends at the latest
+}
+
+// closeGrace is how long a session that was told to go may take to do so, in ms.
+const closeGrace = 5000
+
+// arrival is a session on its way from the handshake to its loop.
+type arrival struct {
+	session *session
+	fd      int
+	topic   string
+	since   position.Position
+	resumed bool
+	head    []byte // to be sent first, outside of any record
+	early   []byte // what the client sent together with its handshake
+}
+
+// Run takes the session in; on the loop.
+func (a *arrival) Run() {
+	s, w := a.session, a.session.worker
+	if err := w.loop.Add(&s.conn, a.fd, s); err != nil {
+		w.g.release()
+		w.g.log.Warn("cannot take a session", zap.Error(err))
+		return
+	}
+	w.add(s)
+	w.g.metrics.opened[s.format].Add(1)
+	s.nextBeat = w.loop.Now() + w.g.cfg.Heartbeat.Milliseconds()
+	if len(a.head) > 0 {
+		s.control(a.head)
+	}
+	s.topic.first = true
+	s.subscribe(&s.topic, a.topic, a.since, a.resumed)
+	if len(a.early) > 0 && s.conn.Open() {
+		s.received(a.early)
+	}
+}
+
+func (s *session) subscribe(sub *sub, topic string, since position.Position, resumed bool) {
+	sub.session, sub.last, sub.resumed = s, since, resumed
+	sub.since = s.worker.loop.Now()
+	s.worker.feed(topic).add(sub)
+	sub.advance()
+}
+
+// subs calls f for every subscription that there is.
+func (s *session) subs(f func(*sub)) {
+	if s.topic.feed != nil {
+		f(&s.topic)
+	}
+	for _, sub := range s.more {
+		if sub.feed != nil { // a call of f may have closed the session
+			f(sub)
+		}
+	}
+}
+
+// blocked reports that nothing of a log may be written now.
+func (s *session) blocked() bool { return s.full || s.closing || !s.conn.Open() }
+
+// Ready implements eventloop.Handler.
+func (s *session) Ready(_ *eventloop.Conn, ev eventloop.Event) {
+	if ev&eventloop.Writable != 0 && s.full {
+		s.flush()
+	}
+	if ev&eventloop.Readable == 0 {
+		return
+	}
+	buf := s.worker.loop.Scratch()
+	for s.conn.Open() {
+		n, drained, err := s.conn.Read(buf)
+		if n > 0 {
+			s.received(buf[:n])
+		}
+		switch {
+		case errors.Is(err, eventloop.ErrAgain):
+			return
+		case errors.Is(err, io.EOF):
+			s.close(closeClient)
+		case err != nil:
+			s.close(closeError)
+		case drained:
+			return
+		}
+	}
+}
+
+// received handles what the client has sent.
+func (s *session) received(p []byte) {
+	s.worker.counts.bytesIn.Add(uint64(len(p)))
+	if s.closing || s.format == formatSSE {
+		return
+	}
+	err := s.reader.Feed(p, wsframe.Limits{MaxMessage: s.worker.g.cfg.MaxFrame}, s)
+	var bad *wsframe.ProtocolError
+	if errors.As(err, &bad) && !s.closing {
+		s.worker.g.metrics.badFrame(bad.Reason)
+		s.finishWith(closeProtocol, bad.Code, bad.Reason)
+	}
+}
+
+// fanOut hands the entries behind the cursor of a session that has kept up to its socket, in one call.
+func (s *session) fanOut(sub *sub, entries []*entry) {
+	b := s.worker.batch(s, entries)
+	n, err := s.conn.Write(b.b)
+	switch {
+	case err != nil:
+		s.close(closeError)
+	case n == len(b.b):
+		sub.next += uint64(b.n)
+		sub.last = entries[b.n-1].at
+		s.worker.counts.sent(b.n, n)
+		if b.n < len(entries) {
+			s.catchUp(sub)
+		}
+	default:
+		sub.next += uint64(s.partly(sub, entries[:b.n], n))
+	}
+}
+
+// catchUp hands on what the log has behind the cursor, until the socket is full.
+func (s *session) catchUp(sub *sub) {
+	w, t := s.worker, sub.feed.topic
+	for !s.blocked() {
+		t.slot.mu.Lock()
+		log := &t.log
+		if sub.next < log.first {
+			reason := gapSlow
+			if sub.next < log.epochAt {
+				reason = gapEpoch
+			}
+			at := position.Position{Epoch: t.slot.at.Epoch, ID: log.base}
+			sub.next = log.first
+			t.slot.mu.Unlock()
+			sub.gap(reason, sub.last, at)
+			continue
+		}
+		w.more = append(w.more[:0], log.since(sub.next, fanOutBatch)...)
+		t.slot.mu.Unlock()
+		if len(w.more) == 0 {
+			return
+		}
+		sub.next += uint64(s.push(sub, w.more))
+		clear(w.more)
+	}
+}
+
+// push hands entries to the socket until it is full and returns how many it took, one taken in part included.
+func (s *session) push(sub *sub, entries []*entry) (taken int) {
+	w := s.worker
+	for taken < len(entries) && !s.blocked() {
+		var n int
+		w.out, n = gather(w.out[:0], s, entries[taken:], writeChunk)
+		m, err := s.conn.Write(w.out)
+		if err != nil {
+			s.close(closeError)
+			return taken
+		}
+		if m < len(w.out) {
+			return taken + s.partly(sub, entries[taken:taken+n], m)
+		}
+		taken += n
+		sub.last = entries[taken-1].at
+		w.counts.sent(n, m)
+	}
+	return taken
+}
+
+// partly settles a write that the socket took only n bytes of: the rest of the entry that was cut becomes the
+// session's tail. It returns how many entries are the session's now.
+func (s *session) partly(sub *sub, entries []*entry, n int) (taken int) {
+	s.worker.counts.bytesOut.Add(uint64(n))
+	s.setFull()
+	for _, e := range entries {
+		r := e.record(s.format).bytes(s.onLeg)
+		if n == 0 {
+			break
+		}
+		taken++
+		sub.last = e.at
+		if n < len(r) {
+			s.tail = r[n:]
+			break
+		}
+		n -= len(r)
+	}
+	s.worker.counts.sent(taken, 0)
+	return taken
+}
+
+func (s *session) setFull() {
+	if !s.full {
+		s.full, s.since = true, s.worker.loop.Now()
+		s.worker.counts.full.Add(1)
+	}
+}
+
+// sendControl sends bytes for the client that belong to no position.
+func (s *session) sendControl(body []byte) {
+	if len(body) == 0 {
+		return
+	}
+	if s.onLeg {
+		body = newRecord(leg.Data, 0, zeroPosition, body).b
+	}
+	s.control(body)
+}
+
+// control sends b, which is for the socket as it is, behind whatever waits already. A session that lets too
+// much wait is closed.
+func (s *session) control(b []byte) {
+	if !s.conn.Open() || s.closing {
+		return
+	}
+	if s.full {
+		if len(s.out)+len(b) > s.worker.g.cfg.MaxControl {
+			s.close(closeControl)
+			return
+		}
+		s.out = append(s.out, b...)
+		return
+	}
+	n, err := s.conn.Write(b)
+	s.worker.counts.bytesOut.Add(uint64(max(n, 0)))
+	if err != nil {
+		s.close(closeError)
+		return
+	}
+	if n < len(b) {
+		s.out = append(s.out, b[n:]...)
+		s.setFull()
+	}
+}
+
+// flush goes on where the socket was full.
+func (s *session) flush() {
+	if !s.flushed(&s.tail) || !s.flushed(&s.out) {
+		return
+	}
+	s.tail, s.out = nil, nil
+	s.full = false
+	if s.closing {
+		s.ended()
+		return
+	}
+	s.worker.counts.full.Add(^uint64(0))
+	s.subs((*sub).advance)
+}
+
+// flushed writes *b and reports whether all of it is gone.
+func (s *session) flushed(b *[]byte) bool {
+	if len(*b) == 0 {
+		return true
+	}
+	n, err := s.conn.Write(*b)
+	if err != nil {
+		s.close(closeError)
+		return false
+	}
+	if n > 0 {
+		s.worker.counts.bytesOut.Add(uint64(n))
+		*b = (*b)[n:]
+		if !s.closing {
+			s.since = s.worker.loop.Now()
+		}
+	}
+	return len(*b) == 0
+}
+
+// Sweep implements eventloop.Handler: time-outs and heartbeats.
+func (s *session) Sweep(_ *eventloop.Conn, now int64) {
+	cfg := &s.worker.g.cfg
+	switch {
+	case s.closing:
+		if now >= s.since {
+			s.close(closeGraceOver)
+		}
+		return
+	case s.full:
+		if now-s.since > cfg.WriteTimeout.Milliseconds() {
+			s.close(closeWriteTimeout)
+		}
+		return
+	}
+	beat := now >= s.nextBeat
+	if beat {
+		s.nextBeat = now + cfg.Heartbeat.Milliseconds()
+	}
+	told := false
+	s.subs(func(sub *sub) {
+		if sub.state != subLive {
+			sub.advance()
+		}
+		if beat && sub.greeted && !s.blocked() {
+			sub.beat()
+			told = true
+		}
+		if sub.state != subLive && !s.blocked() && now-sub.since > cfg.ReplayTimeout.Milliseconds() {
+			s.finish(closeNoReplay, reconnectDelay(time.Duration(backoffMax)))
+		}
+	})
+	if beat && !told && s.format != formatSSE && !s.blocked() {
+		s.ping()
+	}
+}
+
+func (s *session) ping() {
+	if s.onLeg {
+		s.control(s.worker.pings)
+		return
+	}
+	s.control(s.worker.pings[leg.HeaderSize:])
+}
+
+// beat sends the subscription's heartbeat.
+func (s *sub) beat() {
+	ses := s.session
+	var r *record
+	if s.state == subLive {
+		if rec, at, ok := s.feed.heartbeat(s.next, ses.format); ok {
+			r, s.last = rec, at
+		}
+	}
+	if r == nil {
+		r = newRecord(leg.Beacon, s.feed.topic.num, s.last, encodeHeartbeat(ses.format, s.feed.topic, s.last))
+	}
+	ses.worker.counts.heartbeats.Add(1)
+	ses.control(r.bytes(ses.onLeg))
+}

@@ -1,0 +1,207 @@
+package gateway
+
+import (
+	"slices"
+	"sync"
+	"sync/atomic"
+	"time"
+
+	"go.uber.org/zap"
+
+	"github.com/ringside-edge/ringside/internal/position"
+	"github.com/ringside-edge/ringside/stream"
+)
+
+// slot is what a gateway knows of one slot: where its tail stands, and the topics that have, or lately had,
+// a session here. One goroutine of the tailer feeds it; the loops read it. mu is never held over I/O, over
+// an encoding, or together with another slot's.
+type slot struct {
+	n int
+	g *Gateway
+
+	mu     sync.Mutex
+	warm   bool              // the tail stands at `at`
+	at     position.Position // everything up to here has been appended to the logs
+	topics map[string]*topic
+
+	touched []*feed // scratch of the tailer's goroutine
+}
+
+// topic is one topic of a slot, with its log and the feeds of the loops that have subscribers.
+type topic struct {
+	name   string
+	quoted []byte // name as a JSON string
+	num    uint32 // stands for the topic in leg records; unique in this process
+	slot   *slot
+
+	// Guarded by slot.mu.
+	log    topicLog
+	feeds  []*feed
+	idle   time.Time // since when there is no feed
+	replay replay
+}
+
+// charge tells the topic's log that e has grown by n bytes.
+func (t *topic) charge(e *entry, n int) {
+	t.slot.mu.Lock()
+	defer t.slot.mu.Unlock()
+	if e.logged {
+		e.cost += n
+		t.log.bytes += n
+		t.slot.g.logBytes.Add(int64(n))
+	}
+}
+
+// attach makes f a feed of the topic called name and returns the topic. A topic that is new here begins its
+// log where the tail stands.
+func (s *slot) attach(name string, f *feed) *topic {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	t := s.topics[name]
+	if t == nil {
+		t = &topic{name: name, quoted: appendQuoted(nil, name), num: s.g.topicNum.Add(1), slot: s}
+		t.log.restart(s.at.ID)
+		s.topics[name] = t
+		s.g.topicCount.Add(1)
+	}
+	t.feeds = append(t.feeds, f)
+	return t
+}
+
+// detach ends f. The topic's log lingers for those who come back.
+func (s *slot) detach(f *feed, now time.Time) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	t := f.topic
+	t.feeds = slices.DeleteFunc(t.feeds, func(o *feed) bool { return o == f })
+	if len(t.feeds) == 0 {
+		t.idle = now
+		t.replay.page = nil
+	}
+}
+
+// sweep forgets the topics that have been without a session since before cutoff.
+func (s *slot) sweep(cutoff time.Time) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	for _, t := range s.topics {
+		if len(t.feeds) == 0 && t.idle.Before(cutoff) {
+			s.forget(t)
+		} else if !t.replay.running {
+			t.replay.page = nil // whoever still needs it asks again
+		}
+	}
+}
+
+// coolIfUnused reports whether s has no topic any more, neither with a subscriber nor with a log that lingers; it is then
+// taken for cold until its tail starts anew, because what comes meanwhile is not seen.
+func (s *slot) coolIfUnused() bool {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if len(s.topics) > 0 {
+		return false
+	}
+	s.warm = false
+	return true
+}
+
+func (s *slot) forget(t *topic) {
+	s.g.logBytes.Add(-int64(t.log.restart(position.ID{})))
+	s.g.topicCount.Add(-1)
+	delete(s.topics, t.name)
+}
+
+// started is the tail's word that it stands at `at`.
+func (s *slot) started(at position.Position) {
+	s.mu.Lock()
+	was, warm := s.at, s.warm
+	s.warm, s.at = true, at
+	for _, t := range s.topics {
+		if at != was || !warm {
+			s.g.logBytes.Add(-int64(t.log.restart(at.ID)))
+		}
+		s.touch(t)
+	}
+	s.mu.Unlock()
+	if warm && was.Epoch != at.Epoch {
+		s.g.metrics.epochs.Add(1)
+		s.g.log.Warn("a stream has begun a new epoch; its sessions are told of a gap",
+			zap.Int("slot", s.n), zap.Stringer("was", was), zap.Stringer("at", at))
+	}
+	s.notify()
+}
+
+// append takes new entries into the logs and tells the feeds.
+func (s *slot) append(entries []stream.Entry) {
+	s.mu.Lock()
+	if !s.warm { // no longer wanted: what comes until the tail starts anew has holes
+		s.mu.Unlock()
+		return
+	}
+	for i := range entries {
+		e := &entries[i]
+		if !s.at.ID.Less(e.ID) {
+			s.g.metrics.stale.Add(1)
+			continue
+		}
+		s.at.ID = e.ID
+		t := s.topics[e.Topic]
+		if t == nil {
+			continue
+		}
+		t.log.append(&entry{at: s.at, topic: t, payload: e.Payload})
+		s.g.logBytes.Add(int64(entryOverhead + len(e.Payload)))
+		s.trim(t)
+		s.touch(t)
+	}
+	s.mu.Unlock()
+	s.notify()
+}
+
+// touch remembers t's feeds for notify.
+func (s *slot) touch(t *topic) {
+	for _, f := range t.feeds {
+		if f.mark() {
+			s.touched = append(s.touched, f)
+		}
+	}
+}
+
+// trim keeps t's log within its bounds. The newest entry always stays: it is what sessions are about to get.
+func (s *slot) trim(t *topic) {
+	cfg := &s.g.cfg
+	for t.log.len() > 1 {
+		switch {
+		case t.log.len() > cfg.LogEntries, t.log.bytes > cfg.LogBytes:
+		case s.g.logBytes.Load() > int64(cfg.LogTotalBytes):
+			s.g.metrics.logSqueezed.Add(1)
+		default:
+			return
+		}
+		s.g.logBytes.Add(-int64(t.log.dropFirst()))
+	}
+}
+
+// notify wakes the feeds that were touched; on the tailer's goroutine, without mu.
+func (s *slot) notify() {
+	for i, f := range s.touched {
+		f.worker.loop.Post(f)
+		s.touched[i] = nil
+	}
+	s.touched = s.touched[:0]
+}
+
+// sink hands what the tailer reads to the slots. It implements stream.Sink.
+type sink struct{ g *Gateway }
+
+func (k sink) TailStarted(n int, at position.Position) {
+	k.g.slots[n].started(at)
+	k.g.tails.started(n)
+}
+
+func (k sink) TailEntries(n int, entries []stream.Entry) { k.g.slots[n].append(entries) }
+
+func (k sink) TailLost(n int, err error) { k.g.tails.lost(n, err) }
+
+// counter is a count that many goroutines add to and the metrics read.
+type counter = atomic.Uint64

@@ -1,0 +1,123 @@
+package gateway
+
+import (
+	"github.com/ringside-edge/ringside/internal/position"
+	"github.com/ringside-edge/ringside/leg"
+)
+
+// subState is where a subscription stands between its request and the live log.
+type subState uint8
+
+const (
+	subWaiting subState = iota // for the slot's tail to start, or to reach the client's position
+	subReplay                  // for, or in, a page read from the stream
+	subLive                    // in the log
+)
+
+// sub is one session's subscription to one topic: a cursor. It belongs to the session's loop.
+type sub struct {
+	session *session
+	feed    *feed
+	next    uint64            // live: index of the next entry in the log
+	last    position.Position // everything up to here has been handed to the session
+	since   int64             // waiting or replaying: since when, by the loop's clock
+	place   int32             // in feed.subs
+	state   subState
+	resumed bool // the client brought a position
+	greeted bool // the client knows that it is subscribed
+	first   bool // the topic of the connect URL: it is greeted by the welcome
+}
+
+// advance brings a subscription that is not live nearer to it. It may close the session.
+func (s *sub) advance() {
+	if s.session.blocked() {
+		return
+	}
+	if s.state == subWaiting {
+		s.start()
+	}
+	if s.state == subReplay {
+		s.replayPage()
+	}
+	if s.state == subLive {
+		s.session.catchUp(s)
+	}
+}
+
+// start places the cursor where the client left off, or at the end of the log.
+func (s *sub) start() {
+	t := s.feed.topic
+	t.slot.mu.Lock()
+	warm, at := t.slot.warm, t.slot.at
+	var idx uint64
+	var inLog bool
+	lost := s.resumed && s.last.Epoch != at.Epoch
+	switch {
+	case !warm:
+	case !s.resumed || lost:
+		idx, inLog = t.log.next(), true
+	case !at.ID.Less(s.last.ID):
+		idx, inLog = t.log.seek(s.last.ID)
+	}
+	t.slot.mu.Unlock()
+	if !warm {
+		return
+	}
+	after := s.last
+	if !s.resumed || lost {
+		s.last = at
+	}
+	s.greet()
+	if !s.session.conn.Open() {
+		return
+	}
+	switch {
+	case lost:
+		s.gap(gapEpoch, after, at)
+		s.live(idx)
+	case at.ID.Less(s.last.ID): // another gateway was ahead of this one's tail, which will get there
+	case inLog:
+		s.live(idx)
+	default:
+		s.state = subReplay
+	}
+}
+
+func (s *sub) live(next uint64) {
+	s.next, s.state = next, subLive
+}
+
+// greet tells the client where it stands, once.
+func (s *sub) greet() {
+	if s.greeted {
+		return
+	}
+	s.greeted = true
+	ses := s.session
+	if ses.onLeg {
+		ses.control(newRecord(leg.Topic, s.feed.topic.num, s.last, []byte(s.feed.topic.name)).b)
+	}
+	ses.sendControl(encodeGreeting(ses, s))
+}
+
+// gap tells the client that what lies between after and at can't be had any more.
+func (s *sub) gap(reason gapReason, after, at position.Position) {
+	s.session.worker.g.metrics.gaps[reason].Add(1)
+	s.last = at
+	r := newRecord(leg.Beacon, s.feed.topic.num, at, encodeGap(s.session.format, s.feed.topic, reason, after, at))
+	s.session.control(r.bytes(s.session.onLeg))
+}
+
+// gapReason says why a gap could not be closed.
+type gapReason uint8
+
+const (
+	gapTrimmed gapReason = iota // the stream does not reach back that far
+	gapEpoch                    // Redis has lost data: the position belongs to another life of the stream
+	gapSlow                     // the session fell off the log's tail
+	gapReasons
+)
+
+func (r gapReason) String() string {
+	return [gapReasons]string{"trimmed", "epoch", "slow"}[r]
+}
