@@ -1,5 +1,16 @@
 // Package router is the public port: it reads the topic of a client's handshake, finds the topic's shard on the ring,
-// passes the handshake on to that shard's gateway, or the next that takes it, and splices the two connections.
+// passes the handshake on to that shard's gateway, or to the next that takes it, and splices the two connections.
+//
+// A connection begins in an HTTP server, one goroutine each and bounded in number. When a gateway has opened the session
+// both connections leave it: from then on the session is two descriptors on an event loop.
+//
+//	accept ──► httpConn: parse, refuse ──► connect: dial, sign, check the answer ──► takeover ──► session on its loop
+//
+// A session's bytes pass in both directions through one buffer that the loop's sessions share. Where a socket is full the
+// rest of one read stays with the session, and the other side is not read until it has gone. From our own gateways bytes
+// come in records (package leg), which are taken off in that buffer; other upstreams are spliced as they are.
+//
+// The package knows neither gateways nor gossip: it is handed the placement as a function.
 package router
 
 import (
@@ -7,19 +18,38 @@ import (
 	"errors"
 	"fmt"
 	"net"
+	"sync"
 	"sync/atomic"
+	"time"
 
-	"github.com/prometheus/client_golang/prometheus"
+	"github.com/valyala/fasthttp"
+	"go.uber.org/zap"
+
+	"github.com/ringside-edge/ringside/internal/eventloop"
 )
 
 // Router is one router's public port. Its exported methods are safe for concurrent use.
 type Router struct {
 	// Fixed after New.
-	cfg  Config
-	deps Deps
-	ln   net.Listener
+	cfg     Config
+	deps    Deps
+	log     *zap.Logger
+	ln      net.Listener
+	server  *fasthttp.Server
+	conns   *conns
+	group   *eventloop.Group
+	workers []*worker
+	byLoop  map[*eventloop.Loop]*worker
+	metrics *metrics
 
-	sessions atomic.Int64 // from the handshake on
+	ejected ejections
+	buffers sync.Pool // *[]byte for handshakes with upstreams, maxAnswerHead bytes each
+
+	ctx context.Context //nolint:containedctx // of the handshakes; set by Run before anything else is started
+
+	sessions  atomic.Int64 // from the handshake on
+	draining  atomic.Bool
+	listening atomic.Bool
 }
 
 // New makes a router and binds its listener, so that Addr is known; nothing is accepted before Run. A router that is
@@ -31,33 +61,97 @@ func New(cfg Config, deps Deps) (*Router, error) {
 	if err := deps.validate(); err != nil {
 		return nil, err
 	}
-	r := &Router{cfg: cfg, deps: deps}
-	var err error
-	if r.ln, err = net.Listen("tcp", cfg.Listen); err != nil {
-		return nil, fmt.Errorf("cannot listen for clients: %w", err)
+	r := &Router{
+		cfg: cfg, deps: deps, log: deps.Log, metrics: newMetrics(),
+		conns:  newConns(httpConnsFor(eventloop.DescriptorLimit())),
+		byLoop: make(map[*eventloop.Loop]*worker),
 	}
+	r.buffers.New = func() any {
+		b := make([]byte, maxAnswerHead)
+		return &b
+	}
+	var err error
+	if r.group, err = eventloop.NewGroup(cfg.Loops, eventloop.Config{Portable: cfg.Portable}); err != nil {
+		return nil, err
+	}
+	for _, l := range r.group.Loops() {
+		w := newWorker(r, l)
+		r.workers, r.byLoop[l] = append(r.workers, w), w
+	}
+	r.server = r.newServer()
+	if r.ln, err = net.Listen("tcp", cfg.Listen); err != nil {
+		return nil, errors.Join(fmt.Errorf("cannot listen for clients: %w", err), r.Close())
+	}
+	r.listening.Store(true)
 	return r, nil
 }
 
 // Close frees what New has taken, for a router that is never run.
-func (r *Router) Close() error { return r.ln.Close() }
+func (r *Router) Close() error {
+	ended, cancel := context.WithCancel(context.Background())
+	cancel()
+	err := r.group.Run(ended)
+	if r.ln != nil {
+		err = errors.Join(err, r.stopListening())
+	}
+	return err
+}
+
+func (r *Router) stopListening() error {
+	if !r.listening.Swap(false) {
+		return nil
+	}
+	return r.ln.Close()
+}
 
 // Addr is the address that takes clients, with the port that the system chose where none was given.
 func (r *Router) Addr() string { return r.ln.Addr().String() }
 
-// Run serves until ctx ends, then closes what is left of the sessions and returns nil. It blocks and must be called once.
+func (r *Router) workerOf(l *eventloop.Loop) *worker { return r.byLoop[l] }
+
+// Run serves until ctx ends, then closes what is left of the sessions, telling their clients where it can, and returns
+// nil. It blocks and must be called once.
 func (r *Router) Run(ctx context.Context) error {
+	ctx, cancel := context.WithCancel(ctx)
+	defer cancel()
+	r.ctx = ctx
+	// The loops outlive everything that leaves notes for them.
+	loops, stopLoops := context.WithCancel(context.Background())
+	defer stopLoops()
+	loopsDone := make(chan error, 1)
+	go func() { loopsDone <- r.group.Run(loops) }()
+	acceptDone := make(chan struct{})
+	go func() { r.acceptLoop(ctx); close(acceptDone) }()
+
 	<-ctx.Done()
-	return r.ln.Close()
+	err := r.stopListening()
+	<-acceptDone
+	r.conns.end()
+	r.onEveryLoop(func(w *worker) { w.shutdown() })
+	stopLoops()
+	return errors.Join(err, <-loopsDone)
 }
 
-// Drain takes no clients any more and closes the sessions at an even pace over the drain window, each with a delay for
-// its return. It blocks until no session is left, or ctx ends, whose error it returns.
-func (r *Router) Drain(ctx context.Context) error { return ctx.Err() }
+// onEveryLoop calls f for every worker on its loop and waits until all are through.
+func (r *Router) onEveryLoop(f func(*worker)) {
+	var wg sync.WaitGroup
+	for _, w := range r.workers {
+		wg.Add(1)
+		if !w.loop.Post(eventloop.NoteFunc(func() { defer wg.Done(); f(w) })) {
+			wg.Done()
+		}
+	}
+	wg.Wait()
+}
 
 // Ready says what keeps the router from doing its work; nil when nothing does.
 func (r *Router) Ready() error {
-	if len(r.deps.Ring().Shards()) == 0 {
+	switch {
+	case r.draining.Load():
+		return errors.New("draining")
+	case !r.listening.Load():
+		return errors.New("the listener is closed")
+	case len(r.deps.Ring().Shards()) == 0:
 		return errors.New("no gateway in the ring")
 	}
 	return nil
@@ -66,8 +160,28 @@ func (r *Router) Ready() error {
 // Sessions is the number of sessions held, those in their handshake included.
 func (r *Router) Sessions() uint64 { return uint64(max(0, r.sessions.Load())) }
 
-// Describe implements prometheus.Collector.
-func (r *Router) Describe(ch chan<- *prometheus.Desc) { prometheus.DescribeByCollect(r, ch) }
+// drainTick is how often a drain sends sessions away.
+const drainTick = 50 * time.Millisecond
 
-// Collect implements prometheus.Collector. Safe for concurrent use.
-func (r *Router) Collect(chan<- prometheus.Metric) {}
+// Drain takes no clients any more and sends the sessions away at an even pace over the drain window, each with a delay
+// for its return. It blocks until no session is left, or ctx ends, whose error it returns. Run goes on until its own
+// context ends.
+func (r *Router) Drain(ctx context.Context) error {
+	r.draining.Store(true)
+	_ = r.stopListening()
+	end := time.Now().Add(r.cfg.DrainWindow)
+	tick := time.NewTicker(drainTick)
+	defer tick.Stop()
+	for r.Sessions() > 0 {
+		ticks := int(time.Until(end) / drainTick)
+		for _, w := range r.workers {
+			w.loop.Post(eventloop.NoteFunc(func() { w.drainSome(ticks) }))
+		}
+		select {
+		case <-ctx.Done():
+			return ctx.Err()
+		case <-tick.C:
+		}
+	}
+	return nil
+}

@@ -1,0 +1,205 @@
+package router
+
+import (
+	"bytes"
+	"context"
+	"errors"
+	"net"
+	"sync/atomic"
+	"time"
+
+	"github.com/valyala/fasthttp"
+	"go.uber.org/zap"
+
+	"github.com/ringside-edge/ringside/internal/topic"
+)
+
+// httpConn is a client's connection until it is a session, or closed. Its Close is called once the HTTP server is done
+// with it, whichever way that went.
+type httpConn struct {
+	net.Conn
+	r *Router
+
+	// Owned by the goroutine that serves it; the one that takes it over comes after that.
+	began   time.Time // when the first byte of the present request came
+	hasLine bool      // the first line of the present request has come
+	linger  bool      // refused before all that the client sends was read
+	taken   *takeover // a session that waits for the connection to be handed over
+
+	closed atomic.Bool
+}
+
+// Read notes when a request begins and whether its first line is whole, which the HTTP server does not tell.
+func (c *httpConn) Read(p []byte) (int, error) {
+	n, err := c.Conn.Read(p)
+	if n > 0 {
+		if c.began.IsZero() {
+			c.began = time.Now()
+		}
+		c.hasLine = c.hasLine || bytes.IndexByte(p[:n], '\n') >= 0
+	}
+	return n, err
+}
+
+// NetConn lets the descriptor be found.
+func (c *httpConn) NetConn() net.Conn { return c.Conn }
+
+// Close gives the connection's place back. A session that was promised it and never got it is undone.
+func (c *httpConn) Close() error {
+	if c.closed.Swap(true) {
+		return nil
+	}
+	if c.taken != nil {
+		c.taken.abandon()
+	}
+	if c.linger {
+		c.lingerOn()
+	}
+	err := c.Conn.Close()
+	c.r.conns.remove(c)
+	return err
+}
+
+const (
+	lingerTime  = 500 * time.Millisecond
+	lingerBytes = 256 << 10
+)
+
+// lingerOn lets a client that is refused while it still sends read the refusal: closing with its bytes unread would
+// reset the connection and may take the answer with it.
+func (c *httpConn) lingerOn() {
+	half, ok := c.Conn.(interface{ CloseWrite() error })
+	if !ok || half.CloseWrite() != nil || c.SetReadDeadline(time.Now().Add(lingerTime)) != nil {
+		return
+	}
+	var buf [1 << 10]byte
+	for n := 0; n < lingerBytes; {
+		m, err := c.Conn.Read(buf[:])
+		if err != nil {
+			return
+		}
+		n += m
+	}
+}
+
+// acceptLoop takes connections until the listener is closed. With all places for connections that are no session yet
+// taken it stands still, and the next wait in the system's backlog.
+func (r *Router) acceptLoop(ctx context.Context) {
+	const least, most = 5 * time.Millisecond, time.Second
+	pause := least
+	for {
+		if !r.conns.reserve(ctx) {
+			return
+		}
+		c, err := r.ln.Accept()
+		if err == nil {
+			pause = least
+			r.conns.add(&httpConn{Conn: c, r: r}, r.serve)
+			continue
+		}
+		r.conns.release()
+		if errors.Is(err, net.ErrClosed) {
+			return
+		}
+		// Out of descriptors or memory, as a rule: not a reason to end.
+		r.metrics.acceptErrors.Add(1)
+		if pause == least {
+			r.log.Warn("cannot accept a connection", zap.Error(err))
+		}
+		select {
+		case <-ctx.Done():
+			return
+		case <-time.After(pause):
+		}
+		pause = min(2*pause, most)
+	}
+}
+
+func (r *Router) serve(c *httpConn) {
+	_ = r.server.ServeConn(c) // what went wrong has been counted, and concerns only this client
+}
+
+func (r *Router) newServer() *fasthttp.Server {
+	return &fasthttp.Server{
+		Handler:      r.handle,
+		ErrorHandler: r.handleBroken,
+		// The body of a request for a session is not waited for: that there is one is refused at once.
+		HeaderReceived:               r.headerReceived,
+		ReadTimeout:                  r.cfg.HandshakeTimeout,
+		WriteTimeout:                 r.cfg.HandshakeTimeout,
+		IdleTimeout:                  r.cfg.HandshakeTimeout,
+		ReadBufferSize:               r.cfg.MaxHeader,
+		WriteBufferSize:              1 << 10,
+		MaxRequestBodySize:           maxFallbackBody,
+		DisablePreParseMultipartForm: true,
+		NoDefaultServerHeader:        true,
+		NoDefaultContentType:         true,
+		SecureErrorLogMessage:        true,
+		Concurrency:                  cap(r.conns.places) + 1,
+		Logger:                       quiet{},
+	}
+}
+
+// quiet keeps what clients do to the HTTP server out of the log; it is counted instead.
+type quiet struct{}
+
+func (quiet) Printf(string, ...any) {}
+
+func (r *Router) headerReceived(h *fasthttp.RequestHeader) (cfg fasthttp.RequestConfig) {
+	if r.deps.Fallback == nil || asksForSession(h) {
+		h.SetContentLength(0)
+		h.Del(fasthttp.HeaderExpect)
+	}
+	return cfg
+}
+
+// asksForSession reports whether a request, well-formed or not, is no business of the fallback.
+func asksForSession(h *fasthttp.RequestHeader) bool {
+	if len(h.Peek(fasthttp.HeaderUpgrade)) > 0 {
+		return true
+	}
+	for _, accept := range h.PeekAll(fasthttp.HeaderAccept) {
+		if acceptsEvents(accept) {
+			return true
+		}
+	}
+	_, err := topic.FromURI(string(h.RequestURI()))
+	var te *topic.Error
+	return err == nil || !errors.As(err, &te) || te.Reason != "missing"
+}
+
+// handleBroken answers a request that the HTTP server could not read.
+func (r *Router) handleBroken(ctx *fasthttp.RequestCtx, err error) {
+	var small *fasthttp.ErrSmallBuffer
+	var netErr net.Error
+	c := connOf(ctx)
+	c.linger = true
+	switch {
+	case errors.As(err, &small) && !c.hasLine:
+		r.refuse(ctx, r.tooLongURI())
+	case errors.As(err, &small):
+		r.refuse(ctx, refuse(fasthttp.StatusRequestHeaderFieldsTooLarge, "header_too_large",
+			"the request's head is larger than %d bytes", r.cfg.MaxHeader))
+	case errors.As(err, &netErr) && netErr.Timeout():
+		r.refuse(ctx, refuse(fasthttp.StatusRequestTimeout, "slow_request", "the request did not come within %v", r.cfg.HandshakeTimeout))
+	case errors.As(err, &netErr):
+		r.refuse(ctx, refuse(fasthttp.StatusBadRequest, "aborted", "the connection broke within the request"))
+	case errors.Is(err, fasthttp.ErrBodyTooLarge):
+		r.refuse(ctx, refuse(fasthttp.StatusRequestEntityTooLarge, "body_too_large", "the body is larger than %d bytes", maxFallbackBody))
+	default:
+		r.refuse(ctx, refuse(fasthttp.StatusBadRequest, reasonHTTP, "the request is not understood"))
+	}
+}
+
+func (r *Router) tooLongURI() *refusal {
+	return refuse(fasthttp.StatusRequestURITooLong, "uri_too_long", "the URL is longer than %d bytes", r.cfg.MaxURL)
+}
+
+// connOf is the connection that a request came over.
+func connOf(ctx *fasthttp.RequestCtx) *httpConn {
+	c, ok := ctx.Conn().(*httpConn)
+	if !ok {
+		panic("BUG: router: the HTTP server serves a connection that is none of ours")
+	}
+	return c
+}

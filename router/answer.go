@@ -1,0 +1,209 @@
+package router
+
+import (
+	"bufio"
+	"bytes"
+	"crypto/sha1" //nolint:gosec // RFC 6455 asks for it
+	"encoding/base64"
+	"errors"
+	"fmt"
+	"io"
+	"net"
+	"slices"
+	"strconv"
+
+	"github.com/valyala/fasthttp"
+
+	"github.com/ringside-edge/ringside/leg"
+)
+
+const (
+	maxAnswerHead = 16 << 10 // bytes of an upstream's head, interim ones included
+	maxAnswerBody = 64 << 10 // bytes of an answer that is passed on whole
+)
+
+// answer is what an upstream said to a handshake. Its slices lie in the buffer that it was read into.
+type answer struct {
+	status int
+	line   []byte // status line, without its end
+	block  []byte // header fields, up to and with the blank line
+	rest   []byte // what came behind the head already
+	leg    bool   // a session begins, and its bytes come in records
+}
+
+// errAnswer is the cause of all that is wrong with an answer.
+var errAnswer = errors.New("the upstream's answer is not acceptable")
+
+func badAnswer(format string, args ...any) error {
+	return fmt.Errorf("%w: %s", errAnswer, fmt.Sprintf(format, args...))
+}
+
+// readAnswer reads an answer's head into buf, with what comes along with it. Interim answers are passed over.
+func readAnswer(c net.Conn, buf []byte) (*answer, error) {
+	n, searched := 0, 0
+	for {
+		if end := bytes.Index(buf[searched:n], []byte("\r\n\r\n")); end >= 0 {
+			head := buf[:searched+end+4]
+			a, err := parseAnswer(head)
+			if err != nil {
+				return nil, err
+			}
+			if a.status >= 200 || a.status == fasthttp.StatusSwitchingProtocols {
+				a.rest = buf[len(head):n]
+				return a, nil
+			}
+			n = copy(buf, buf[len(head):n])
+			searched = 0
+			continue
+		}
+		searched = max(0, n-3)
+		if n == len(buf) {
+			return nil, badAnswer("its head is larger than %d bytes", len(buf))
+		}
+		m, err := c.Read(buf[n:])
+		n += m
+		if m == 0 && err != nil {
+			return nil, fmt.Errorf("reading the answer: %w", err)
+		}
+	}
+}
+
+func parseAnswer(head []byte) (*answer, error) {
+	line, block, _ := bytes.Cut(head, []byte("\r\n"))
+	version, rest, _ := bytes.Cut(line, []byte(" "))
+	code, _, _ := bytes.Cut(rest, []byte(" "))
+	if !bytes.Equal(version, []byte("HTTP/1.1")) && !bytes.Equal(version, []byte("HTTP/1.0")) || bytes.IndexByte(line, '\n') >= 0 {
+		return nil, badAnswer("it is not HTTP/1.1")
+	}
+	status, err := strconv.Atoi(string(code))
+	if err != nil || len(code) != 3 || status < 100 {
+		return nil, badAnswer("its status is not a number")
+	}
+	return &answer{status: status, line: line, block: block}, nil
+}
+
+// said is what an answer's header fields say about the session.
+type said struct {
+	upgrade, connection, events bool
+	accepts, protocols, framed  int
+	accept, protocol            []byte
+	extensions                  [][]byte
+	leg                         []byte
+}
+
+func (a *answer) read() (said, error) {
+	var s said
+	fs := fields{rest: a.block}
+	for fs.next() {
+		switch f := fs.field; {
+		case f.is("upgrade"):
+			s.upgrade = foldEqual(f.value, "websocket")
+		case f.is("connection"):
+			s.connection = s.connection || hasElement(f.value, "upgrade")
+		case f.is("sec-websocket-accept"):
+			s.accept = f.value
+			s.accepts++
+		case f.is("sec-websocket-protocol"):
+			s.protocol = f.value
+			s.protocols++
+		case f.is("sec-websocket-extensions"):
+			for e := range elements(f.value) {
+				name, _, _ := bytes.Cut(e, []byte(";"))
+				s.extensions = append(s.extensions, bytes.TrimSpace(name))
+			}
+		case f.is("content-type"):
+			kind, _, _ := bytes.Cut(f.value, []byte(";"))
+			s.events = foldEqual(bytes.TrimSpace(kind), "text/event-stream")
+		case f.is("content-length"), f.is("transfer-encoding"):
+			s.framed++
+		case bytes.EqualFold(f.name, []byte(leg.HeaderLeg)):
+			s.leg = f.value
+		}
+	}
+	if fs.err != nil {
+		return said{}, badAnswer("%v", fs.err)
+	}
+	return s, nil
+}
+
+// begins reports whether the answer begins the session that was asked for; otherwise it is to be passed on as it is, or
+// an error says why it can be neither. own is whether one of our gateways was asked, by a signed handshake.
+func (a *answer) begins(hs *handshake, own bool) (bool, error) {
+	s, err := a.read()
+	if err != nil {
+		return false, err
+	}
+	if a.leg = own && s.leg != nil; a.leg && string(s.leg) != leg.Version {
+		return false, badAnswer("its leg has another version")
+	}
+	switch {
+	case a.status == fasthttp.StatusOK && !hs.websocket && s.events:
+		if a.leg && s.framed > 0 {
+			return false, badAnswer("its leg is framed by HTTP as well")
+		}
+		return true, nil
+	case a.status != fasthttp.StatusSwitchingProtocols:
+		return false, nil
+	case !hs.websocket:
+		return false, badAnswer("it upgrades what was no WebSocket handshake")
+	}
+	return true, s.checkUpgrade(hs, own)
+}
+
+// checkUpgrade checks a 101 against the client's handshake (RFC 6455, 4.1), because a tunnel is open from then on.
+func (s *said) checkUpgrade(hs *handshake, own bool) error {
+	switch {
+	case !s.upgrade || !s.connection:
+		return badAnswer("it upgrades to something else")
+	case s.accepts != 1 || string(s.accept) != acceptFor(hs.key):
+		return badAnswer("its Sec-WebSocket-Accept does not belong to the key")
+	case s.protocols > 1 || s.protocols == 1 && !slices.Contains(hs.protocols, string(s.protocol)):
+		return badAnswer("it chose a subprotocol that was not offered")
+	}
+	for _, e := range s.extensions {
+		if own || !slices.Contains(hs.extensions, string(e)) { // to our own gateways no offer is passed on
+			return badAnswer("it chose an extension that was not offered")
+		}
+	}
+	return nil
+}
+
+// acceptFor is the Sec-WebSocket-Accept that answers a key (RFC 6455, 4.2.2).
+func acceptFor(key string) string {
+	sum := sha1.Sum([]byte(key + "258EAFA5-E914-47DA-95CA-C5AB0DC85B11")) //nolint:gosec // see above
+	return base64.StdEncoding.EncodeToString(sum[:])
+}
+
+// appendHead appends the answer's head for the client: of our own gateways without what is ours, of others as it came.
+func (a *answer) appendHead(b []byte, own bool) []byte {
+	b = append(append(b, a.line...), "\r\n"...)
+	if !own {
+		return append(b, a.block...)
+	}
+	for fs := (fields{rest: a.block}); fs.next(); {
+		if !fs.field.isOurs() {
+			b = append(append(b, fs.field.line...), "\r\n"...)
+		}
+	}
+	return append(b, "\r\n"...)
+}
+
+// passOn reads the body, which is bounded, and makes the answer the client's. c is where the rest of it comes from.
+func (a *answer) passOn(to *fasthttp.Response, c net.Conn) error {
+	head := a.appendHead(nil, false)
+	r := bufio.NewReaderSize(io.MultiReader(bytes.NewReader(head), bytes.NewReader(a.rest), c), maxAnswerHead)
+	var resp fasthttp.Response
+	if err := resp.ReadLimitBody(r, maxAnswerBody); err != nil {
+		return badAnswer("its body: %v", err)
+	}
+	to.Reset()
+	to.SetStatusCode(a.status)
+	for fs := (fields{rest: a.block}); fs.next(); {
+		if f := fs.field; !f.isHopByHop() && !f.isOurs() && !f.is("content-length") {
+			to.Header.AddBytesKV(f.name, f.value)
+		}
+	}
+	to.SetBody(resp.Body())
+	to.SetConnectionClose()
+	return nil
+}

@@ -1,0 +1,151 @@
+package router
+
+import (
+	"context"
+	"errors"
+	"net"
+	"syscall"
+	"time"
+
+	"github.com/valyala/fasthttp"
+	"go.uber.org/zap"
+
+	"github.com/ringside-edge/ringside/ring"
+)
+
+// dialOutcome says how the try of one gateway went; it is the label of ringside_router_dials_total.
+type dialOutcome uint8
+
+const (
+	dialOK        dialOutcome = iota // the session begins
+	dialOther                        // it gave another answer, which the client gets
+	dialBusy                         // 503: it drains, or is full
+	dialRefused                      // nobody listens there, or there is no way to it
+	dialTimeout                      // it took no connection, or gave no answer, in time
+	dialReset                        // it broke the connection before it had answered
+	dialBadAnswer                    // its answer was not acceptable
+	dialLocal                        // we could not: out of descriptors or ports
+	dialOutcomes
+)
+
+func (o dialOutcome) String() string {
+	return [dialOutcomes]string{"ok", "other", "busy", "refused", "timeout", "reset", "bad_answer", "local"}[o]
+}
+
+// upstream is the far side of a handshake that has been answered.
+type upstream struct {
+	conn   net.Conn
+	answer *answer
+	own    bool // one of our gateways, asked by a signed handshake
+	buf    *[]byte
+}
+
+// close gives back what the upstream holds; its answer is void then.
+func (u *upstream) close(r *Router) {
+	u.conn.Close()
+	r.buffers.Put(u.buf)
+}
+
+// connect finds an upstream for the handshake, the slot's shards in the order of preference. What it returns has begun
+// the session, or else given an answer for the client.
+func (r *Router) connect(ctx context.Context, hs *handshake) (up *upstream, begins bool, no *refusal) {
+	shards := r.ejected.last(r.deps.Ring().Preference(hs.slot), time.Now())
+	if len(shards) == 0 {
+		return nil, false, refuse(fasthttp.StatusServiceUnavailable, reasonNoShard, "there is no gateway at present")
+	}
+	for i, m := range shards {
+		if time.Until(hs.deadline) <= 0 || ctx.Err() != nil {
+			break
+		}
+		up, outcome, err := r.try(ctx, hs, m, i == len(shards)-1)
+		r.metrics.dials[outcome].Add(1)
+		switch outcome {
+		case dialOK, dialOther:
+			return up, outcome == dialOK, nil
+		case dialRefused, dialTimeout, dialReset, dialBadAnswer:
+			if r.ejected.add(m.Addr, time.Now()) {
+				r.log.Warn("a gateway did not take a session and is tried last for a while",
+					zap.String("shard", m.ID), zap.String("addr", m.Addr), zap.Error(err))
+			}
+		case dialBusy, dialLocal:
+		}
+	}
+	return nil, false, refuse(fasthttp.StatusServiceUnavailable, reasonNoShard, "no gateway could take the session")
+}
+
+// try hands the handshake to one gateway. Unless it is the last one, half of the time that is left stays for the others.
+func (r *Router) try(ctx context.Context, hs *handshake, m *ring.Member, last bool) (*upstream, dialOutcome, error) {
+	left := time.Until(hs.deadline)
+	d := net.Dialer{Timeout: min(left, r.cfg.DialTimeout), KeepAlive: -1} // keep-alive is set with the other options
+	c, err := d.DialContext(ctx, "tcp", m.Addr)
+	if err != nil {
+		return nil, dialFailure(err), err
+	}
+	deadline := hs.deadline
+	if !last {
+		deadline = time.Now().Add(max(left/2, r.cfg.DialTimeout))
+		if deadline.After(hs.deadline) {
+			deadline = hs.deadline
+		}
+	}
+	_ = c.SetDeadline(deadline) // an open connection takes it
+	stop := context.AfterFunc(ctx, func() { _ = c.SetDeadline(time.Unix(1, 0)) })
+	defer stop()
+	up := &upstream{conn: c, own: r.deps.Keys != nil && !m.Static, buf: r.buffers.Get().(*[]byte)} //nolint:forcetypeassert // its New is ours
+	outcome, err := r.exchange(hs, up)
+	if outcome != dialOK && outcome != dialOther {
+		up.close(r)
+		return nil, outcome, err
+	}
+	return up, outcome, nil
+}
+
+// exchange sends the handshake and reads the answer.
+func (r *Router) exchange(hs *handshake, up *upstream) (dialOutcome, error) {
+	buf := *up.buf
+	if _, err := up.conn.Write(hs.appendRequest(buf[:0], r.deps.Keys, up.own, time.Now())); err != nil {
+		return exchangeFailure(err), err
+	}
+	a, err := readAnswer(up.conn, buf[:maxAnswerHead])
+	if err != nil {
+		return exchangeFailure(err), err
+	}
+	up.answer = a
+	begins, err := a.begins(hs, up.own)
+	switch {
+	case err != nil:
+		return dialBadAnswer, err
+	case begins:
+		return dialOK, nil
+	case a.status == fasthttp.StatusServiceUnavailable:
+		return dialBusy, nil
+	}
+	return dialOther, nil
+}
+
+func isTimeout(err error) bool {
+	var netErr net.Error
+	return errors.As(err, &netErr) && netErr.Timeout()
+}
+
+func dialFailure(err error) dialOutcome {
+	for _, local := range []error{syscall.EMFILE, syscall.ENFILE, syscall.ENOBUFS, syscall.EADDRNOTAVAIL, context.Canceled} {
+		if errors.Is(err, local) {
+			return dialLocal
+		}
+	}
+	if isTimeout(err) {
+		return dialTimeout
+	}
+	return dialRefused
+}
+
+func exchangeFailure(err error) dialOutcome {
+	switch {
+	case errors.Is(err, errAnswer):
+		return dialBadAnswer
+	case isTimeout(err):
+		return dialTimeout
+	}
+	return dialReset
+}

@@ -1,0 +1,220 @@
+package router
+
+import (
+	"math/rand/v2"
+	"strconv"
+	"time"
+
+	"github.com/ringside-edge/ringside/internal/wsframe"
+)
+
+// closeReason says why a session ended; it is the label of ringside_router_closed_total.
+type closeReason uint8
+
+const (
+	closeClient          closeReason = iota // the client closed
+	closeEnd                                // its gateway ended it
+	closeUpstream                           // its raw upstream closed
+	closeLegLost                            // the leg ended without an End record: the gateway is gone
+	closeLegProtocol                        // the leg broke its protocol
+	closeClientError                        // the client's socket failed
+	closeUpstreamError                      // the upstream's socket failed
+	closeIdle                               // nothing moved for too long
+	closeWriteTimeout                       // the client took nothing for too long
+	closeUpstreamTimeout                    // the upstream took nothing for too long
+	closeDrain                              // the router drains
+	closeShutdown                           // the router ends
+	closeSetup                              // it could not be taken over from its handshake
+	closeReasons
+)
+
+func (r closeReason) String() string {
+	return [closeReasons]string{"client", "end", "upstream", "leg_lost", "leg_protocol", "client_error", "upstream_error", "idle",
+		"write_timeout", "upstream_timeout", "drain", "shutdown", "setup"}[r]
+}
+
+// Close codes that we give (RFC 6455, 7.4.1 and the IANA registry).
+const (
+	codeInternal = 1011
+	codeRestart  = 1012
+)
+
+// closeGrace is how long a client that has been told everything may take to close, about two seconds: closing first
+// could lose it our last bytes.
+var closeGrace = ticksOf(2000)
+
+// How long a client is told to stay away: at least minDelay, and at most maxCrashDelay when its gateway has crashed,
+// spread so that the sessions of a gateway don't come back all at once.
+const (
+	minDelay      = 200 * time.Millisecond
+	maxCrashDelay = 5 * time.Second
+)
+
+func crashDelay() time.Duration { return minDelay + rand.N(maxCrashDelay-minDelay) }
+
+// drainDelay is spread over the drain window.
+func (r *Router) drainDelay() time.Duration { return minDelay + rand.N(r.cfg.DrainWindow) }
+
+// clientEOF is called when the client sends nothing any more. It may still want to hear the rest.
+func (s *session) clientEOF() {
+	s.flags |= clientEnded
+	switch {
+	case s.waitsUp():
+	case s.has(ending):
+		if !s.waitsDown() {
+			s.close(s.reason)
+		}
+	default:
+		s.passClientEnd()
+	}
+}
+
+// passClientEnd passes the client's end on, behind all that it had sent.
+func (s *session) passClientEnd() {
+	if s.has(upstreamEnded) && !s.waitsDown() {
+		s.close(closeUpstream)
+		return
+	}
+	if err := s.upstream.CloseWrite(); err != nil {
+		s.upstreamIsDeaf()
+	}
+}
+
+// upstreamEOF is called when the upstream sends nothing any more. A leg is over then. A raw upstream may still listen.
+func (s *session) upstreamEOF() {
+	s.flags |= upstreamEnded
+	switch {
+	case s.has(isLeg):
+		s.upstreamGone(closeLegLost)
+	case !s.waitsDown():
+		s.passEnd()
+	}
+}
+
+// passEnd passes a raw upstream's end on, behind all that it had sent.
+func (s *session) passEnd() {
+	switch {
+	case s.has(clientEnded) && !s.waitsUp():
+		s.close(closeClient)
+	case s.has(upstreamDeaf) || !s.has(isWebSocket): // whatever the client does, nobody hears it
+		s.finish(closeUpstream, nil)
+	default:
+		_ = s.client.CloseWrite() // fails when the client is gone, which a read tells
+	}
+}
+
+// upstreamIsDeaf drops what waits for an upstream that takes nothing any more. What it has sent before still counts: a
+// read tells how it ended.
+func (s *session) upstreamIsDeaf() {
+	s.flags |= upstreamDeaf
+	if s.waitsUp() {
+		s.w.counts.dropped.add(uint64(len(s.waiting.up)))
+		s.keepUp(nil)
+	}
+	if s.has(upstreamEnded) && !s.waitsDown() {
+		s.passEnd()
+		return
+	}
+	s.pumpDown()
+}
+
+// upstreamGone decides what becomes of a session whose upstream is gone, or as good as gone, though nobody has ended
+// the session: its client is sent away, with a delay for its return when it stands at a message boundary. This is the
+// one place where a session would be moved to another gateway instead.
+func (s *session) upstreamGone(reason closeReason) {
+	if s.has(clientEnded) {
+		s.finish(closeClient, nil)
+		return
+	}
+	s.goAway(reason, crashDelay())
+}
+
+// leave sends the session away, for a reason of ours, at the next message boundary.
+func (s *session) leave() {
+	if s.has(ending) {
+		return
+	}
+	s.flags |= leaving
+	if s.atBoundary() {
+		s.goAway(closeDrain, s.w.r.drainDelay())
+	}
+}
+
+// atBoundary reports whether something of ours can be put in behind what the client has got, or will get.
+func (s *session) atBoundary() bool {
+	switch {
+	case s.has(isLeg):
+		return s.strip.AtBoundary()
+	case s.has(isWebSocket):
+		return s.frames.atBoundary()
+	}
+	return false // a raw event stream, perhaps inside an HTTP chunk
+}
+
+// goAway ends the session with word to the client when to come back, where there is a place for that.
+func (s *session) goAway(reason closeReason, delay time.Duration) {
+	ms := strconv.FormatInt(delay.Milliseconds(), 10)
+	switch {
+	case !s.atBoundary():
+		s.finish(reason, nil)
+	case s.has(isWebSocket):
+		s.finish(reason, wsframe.AppendClose(nil, codeRestart, `{"reconnect":`+ms+`}`))
+	default:
+		s.finish(reason, []byte("retry: "+ms+"\n\n"))
+	}
+}
+
+// finishBroken ends a session whose gateway broke the leg's protocol.
+func (s *session) finishBroken() {
+	var last []byte
+	if s.has(isWebSocket) && s.atBoundary() {
+		last = wsframe.AppendClose(nil, codeInternal, "")
+	}
+	s.finish(closeLegProtocol, last)
+}
+
+// finish ends the session: the upstream at once, the client when it has taken what waits for it, and last.
+func (s *session) finish(reason closeReason, last []byte) {
+	if s.has(ending) || !s.client.Open() {
+		return
+	}
+	s.flags |= ending
+	s.reason = reason
+	s.upstream.Close()
+	if s.waitsUp() {
+		s.w.counts.dropped.add(uint64(len(s.waiting.up)))
+		s.keepUp(nil)
+	}
+	if s.writeDown(last) && !s.waitsDown() {
+		s.said()
+	}
+}
+
+// said is called when a session that ends has nothing left to say. The client has a while to close by itself.
+func (s *session) said() {
+	if s.has(clientEnded) || s.client.CloseWrite() != nil {
+		s.close(s.reason)
+		return
+	}
+	s.since = s.w.now()
+	s.pumpUp() // its end may have come already
+}
+
+// close ends the session at once.
+func (s *session) close(reason closeReason) {
+	if !s.client.Open() {
+		return
+	}
+	switch {
+	case s.has(ending):
+		reason = s.reason
+	case s.has(clientEnded) && reason == closeClientError:
+		reason = closeClient
+	}
+	s.forget()
+	s.client.Close()
+	s.upstream.Close()
+	s.w.remove(s)
+	s.w.r.release()
+	s.w.r.metrics.closed[reason].Add(1)
+}

@@ -1,0 +1,219 @@
+package router
+
+import (
+	"bytes"
+	"encoding/base64"
+	"errors"
+	"strings"
+	"time"
+
+	"github.com/valyala/fasthttp"
+
+	"github.com/ringside-edge/ringside/internal/topic"
+)
+
+// handshake is a client's request for a session, understood. What it refers to is the server's: it is valid until
+// the request's handler returns.
+type handshake struct {
+	deadline time.Time // of the whole handshake
+	uri      string    // request target as it came
+	host     string
+	client   string // the client's address, without a port
+	slot     int    // of its topic
+	block    []byte // header fields as they came, up to and with the blank line
+
+	websocket  bool   // else an event stream
+	key        string // of a WebSocket handshake
+	protocols  []string
+	extensions []string // names only
+
+	// What the header block says, as far as it matters later.
+	forwardedFor   []byte // X-Forwarded-For and Forwarded, all values in one
+	forwarded      []byte
+	hasProto       bool // X-Forwarded-Proto, X-Forwarded-Host
+	hasForwardHost bool
+	named          [][]byte // what Connection names besides the upgrade: fields that end here
+}
+
+// headSeen is what is counted while a header block is read.
+type headSeen struct {
+	hosts, keys, versions, upgrades int
+	upgradeOdd, versionOdd, body    bool
+	connectionUpgrade, eventStream  bool
+}
+
+// parse understands a request for a session. A request that asks for none comes back as a refusal too.
+func (r *Router) parse(ctx *fasthttp.RequestCtx) (*handshake, *refusal) {
+	h := &ctx.Request.Header
+	hs := &handshake{uri: string(h.RequestURI()), host: string(h.Host()), block: h.RawHeaders()}
+	switch {
+	case len(hs.uri) > r.cfg.MaxURL:
+		return nil, r.tooLongURI()
+	case !ctx.IsGet():
+		return nil, refuse(fasthttp.StatusMethodNotAllowed, "method", "only GET opens a session")
+	case !h.IsHTTP11():
+		return nil, refuse(fasthttp.StatusBadRequest, reasonHTTP, "a session needs HTTP/1.1")
+	case hs.uri[0] != '/' || strings.ContainsAny(hs.uri, "#\\"):
+		return nil, refuse(fasthttp.StatusBadRequest, reasonHTTP, "the request target is not a path with a query")
+	case !validHost(hs.host):
+		return nil, refuse(fasthttp.StatusBadRequest, reasonHTTP, "the Host is not a host")
+	}
+	seen, err := hs.readFields()
+	if err != nil {
+		return nil, refuse(fasthttp.StatusBadRequest, reasonHTTP, "%v", err)
+	}
+	if seen.hosts != 1 {
+		return nil, refuse(fasthttp.StatusBadRequest, reasonHTTP, "one Host is needed")
+	}
+	if no := hs.parseTopic(seen); no != nil {
+		return nil, no
+	}
+	if seen.body {
+		return nil, refuse(fasthttp.StatusBadRequest, reasonBody, "a request for a session has no body")
+	}
+	return hs, hs.parseKind(seen)
+}
+
+// parseTopic finds the slot. That no topic is named matters only to those who want a session.
+func (hs *handshake) parseTopic(seen headSeen) *refusal {
+	name, err := topic.FromURI(hs.uri)
+	if err == nil {
+		hs.slot = topic.Slot(name)
+		return nil
+	}
+	var te *topic.Error
+	if !errors.As(err, &te) {
+		panic("BUG: router: a topic's error of another type: " + err.Error())
+	}
+	if te.Reason == "missing" && seen.upgrades == 0 && !seen.eventStream {
+		return refuse(fasthttp.StatusNotFound, "not_found", "there is nothing here: %v", te)
+	}
+	return refuse(fasthttp.StatusBadRequest, "topic_"+te.Reason, "%v", te)
+}
+
+// parseKind decides between WebSocket and event stream.
+func (hs *handshake) parseKind(seen headSeen) *refusal {
+	bad := func(message string) *refusal {
+		return refuse(fasthttp.StatusBadRequest, reasonWebSocket, "%s", message)
+	}
+	switch {
+	case seen.upgrades == 0 && seen.eventStream:
+		return nil
+	case seen.upgrades == 0:
+		return refuse(fasthttp.StatusUpgradeRequired, "not_a_session",
+			"connect by WebSocket, or with Accept: text/event-stream")
+	case seen.eventStream:
+		return refuse(fasthttp.StatusBadRequest, "ambiguous", "the request asks for a WebSocket and for an event stream")
+	case seen.upgrades > 1 || seen.upgradeOdd:
+		return bad("the only protocol to upgrade to is websocket")
+	case !seen.connectionUpgrade:
+		return bad("Connection does not name Upgrade")
+	case seen.versions != 1 || seen.versionOdd:
+		return refuse(fasthttp.StatusUpgradeRequired, reasonWebSocket, "the only version of WebSocket spoken here is 13")
+	case seen.keys != 1 || !validKey(hs.key):
+		return bad("one Sec-WebSocket-Key of 16 bytes in base64 is needed")
+	}
+	hs.websocket = true
+	return nil
+}
+
+// readFields goes over the header block once.
+func (hs *handshake) readFields() (headSeen, error) {
+	var seen headSeen
+	fs := fields{rest: hs.block}
+	for fs.next() {
+		f := fs.field
+		switch {
+		case f.is("host"):
+			seen.hosts++
+		case f.is("connection"):
+			for e := range elements(f.value) {
+				switch {
+				case foldEqual(e, "upgrade"):
+					seen.connectionUpgrade = true
+				case !foldEqual(e, "keep-alive") && !foldEqual(e, "close"):
+					hs.named = append(hs.named, e)
+				}
+			}
+		case f.is("upgrade"):
+			seen.upgrades++
+			seen.upgradeOdd = seen.upgradeOdd || !foldEqual(f.value, "websocket")
+		case f.is("content-length"), f.is("transfer-encoding"), f.is("expect"), f.is("trailer"):
+			seen.body = true
+		case f.is("accept"):
+			seen.eventStream = seen.eventStream || acceptsEvents(f.value)
+		default:
+			hs.readField(f, &seen)
+		}
+	}
+	return seen, fs.err
+}
+
+func (hs *handshake) readField(f field, seen *headSeen) {
+	switch {
+	case f.is("sec-websocket-key"):
+		seen.keys++
+		hs.key = string(f.value)
+	case f.is("sec-websocket-version"):
+		seen.versions++
+		seen.versionOdd = seen.versionOdd || string(f.value) != "13"
+	case f.is("sec-websocket-protocol"):
+		for p := range elements(f.value) {
+			hs.protocols = append(hs.protocols, string(p))
+		}
+	case f.is("sec-websocket-extensions"):
+		for e := range elements(f.value) {
+			name, _, _ := bytes.Cut(e, []byte(";"))
+			hs.extensions = append(hs.extensions, string(bytes.TrimSpace(name)))
+		}
+	case f.is("x-forwarded-for"):
+		hs.forwardedFor = appendElement(hs.forwardedFor, f.value)
+	case f.is("forwarded"):
+		hs.forwarded = appendElement(hs.forwarded, f.value)
+	case f.is("x-forwarded-proto"):
+		hs.hasProto = true
+	case f.is("x-forwarded-host"):
+		hs.hasForwardHost = true
+	}
+}
+
+// appendElement adds to a comma-separated list.
+func appendElement(list, e []byte) []byte {
+	if len(list) > 0 && len(e) > 0 {
+		list = append(list, ", "...)
+	}
+	return append(list, e...)
+}
+
+// acceptsEvents reports whether an Accept names event streams, by name and not excluded.
+func acceptsEvents(value []byte) bool {
+	for e := range elements(value) {
+		kind, params, _ := bytes.Cut(e, []byte(";"))
+		if !foldEqual(bytes.TrimSpace(kind), "text/event-stream") {
+			continue
+		}
+		q := strings.ReplaceAll(strings.ToLower(string(params)), " ", "")
+		return q != "q=0" && q != "q=0.0" && q != "q=0.00" && q != "q=0.000"
+	}
+	return false
+}
+
+// validKey reports whether a Sec-WebSocket-Key is 16 bytes in base64.
+func validKey(key string) bool {
+	b, err := base64.StdEncoding.Strict().DecodeString(key)
+	return err == nil && len(b) == 16
+}
+
+// validHost reports whether a Host may be one: a name or an address, and a port.
+func validHost(host string) bool {
+	for i := range len(host) {
+		c := host[i]
+		switch {
+		case 'a' <= c && c <= 'z', 'A' <= c && c <= 'Z', '0' <= c && c <= '9':
+		case strings.IndexByte("-._~:[]%!$&'()*+;=", c) >= 0:
+		default:
+			return false
+		}
+	}
+	return host != ""
+}

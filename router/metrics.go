@@ -1,0 +1,173 @@
+package router
+
+import (
+	"sync/atomic"
+	"time"
+
+	"github.com/prometheus/client_golang/prometheus"
+)
+
+// count is a number that one loop alone writes and anybody may read.
+type count struct{ v atomic.Uint64 }
+
+func (c *count) add(n uint64) { c.v.Store(c.v.Load() + n) }
+func (c *count) sub(n uint64) { c.v.Store(c.v.Load() - n) }
+
+// side is where bytes go.
+type side uint8
+
+const (
+	toClient side = iota
+	toUpstream
+	sides
+)
+
+func (s side) String() string { return [sides]string{"client", "upstream"}[s] }
+
+// recordKind is what a leg's record was, as far as a router can tell.
+type recordKind uint8
+
+const (
+	recordPosition recordKind = iota // data or a beacon of a topic
+	recordTopic
+	recordEnd
+	recordUnknown
+	recordKinds
+)
+
+func (k recordKind) String() string {
+	return [recordKinds]string{"position", "topic", "end", "unknown"}[k]
+}
+
+// counts are counted by one loop. Each loop's are memory of their own, padded against the neighbours'.
+type counts struct {
+	_       [64]byte
+	opened  [isWebSocket | isLeg + 1]count
+	writes  [sides]count
+	bytes   [sides]count
+	records [recordKinds]count
+	dropped count
+	badLegs count
+	blocked [sides]count // gauge: sessions whose socket is full
+	waiting count        // gauge: bytes kept for them
+	_       [64]byte
+}
+
+// metrics are counted by whoever; none of them per message.
+type metrics struct {
+	closed       [closeReasons]atomic.Uint64
+	dials        [dialOutcomes]atomic.Uint64
+	fallbacks    atomic.Uint64
+	acceptErrors atomic.Uint64
+	refusals     *prometheus.CounterVec
+	handshakes   prometheus.Histogram
+}
+
+func newMetrics() *metrics {
+	return &metrics{
+		refusals: prometheus.NewCounterVec(prometheus.CounterOpts{
+			Name: "ringside_router_refused_total", Help: "Requests turned down, by reason; upstream: by a gateway, whose answer was passed on.",
+		}, []string{"reason"}),
+		handshakes: prometheus.NewHistogram(prometheus.HistogramOpts{
+			Name: "ringside_router_handshake_seconds", Help: "Time from the first byte of a request for a session to a gateway's answer, or to its refusal.",
+			Buckets: []float64{.0005, .001, .0025, .005, .01, .025, .05, .1, .25, .5, 1, 2.5, 5},
+		}),
+	}
+}
+
+// refused counts a refusal. Reasons come from closed sets of our own, never from a client.
+func (m *metrics) refused(reason string) { m.refusals.WithLabelValues(reason).Inc() }
+
+func desc(name, help string, labels ...string) *prometheus.Desc {
+	return prometheus.NewDesc("ringside_router_"+name, help, labels, nil)
+}
+
+//nolint:gochecknoglobals // descriptors are constants in all but name
+var (
+	descSessions  = desc("sessions", "Sessions held, those in their handshake included.")
+	descLimit     = desc("sessions_limit", "Bound of ringside_router_sessions.")
+	descConns     = desc("http_connections", "Connections that are no session yet.")
+	descConnLimit = desc("http_connections_limit", "Bound of ringside_router_http_connections; above it connections wait to be accepted.")
+	descOpened    = desc("opened_total", "Sessions begun, by what the client speaks and what the upstream is.", "client", "upstream")
+	descClosed    = desc("closed_total", "Sessions ended, by reason.", "reason")
+	descDials     = desc("dials_total", "Handshakes handed to a gateway, by outcome.", "outcome")
+	descEjected   = desc("ejected", "Gateways that are tried last for a while, because they did not take a session.")
+	descWrites    = desc("writes_total", "System calls that handed bytes on, by where to.", "to")
+	descBytes     = desc("forwarded_bytes_total", "Bytes handed on, by where to.", "to")
+	descRecords   = desc("records_total", "Records taken off legs, by what they were.", "kind")
+	descDropped   = desc("dropped_bytes_total", "Bytes of clients that nobody takes: of event streams, or for an upstream that is gone.")
+	descBadLegs   = desc("leg_errors_total", "Legs that broke their protocol.")
+	descBlocked   = desc("sessions_blocked", "Sessions of which one socket is full and the other not read, by which.", "to")
+	descWaiting   = desc("waiting_bytes", "Bytes read and not yet taken by the other side.")
+	descFallbacks = desc("fallbacks_total", "Requests that asked for no session and were answered here.")
+	descAccepts   = desc("accept_errors_total", "Connections that could not be accepted.")
+	descDraining  = desc("draining", "1 while the router drains.")
+)
+
+// Describe implements prometheus.Collector.
+func (r *Router) Describe(ch chan<- *prometheus.Desc) { prometheus.DescribeByCollect(r, ch) }
+
+// Collect implements prometheus.Collector. Safe for concurrent use.
+func (r *Router) Collect(ch chan<- prometheus.Metric) {
+	r.collectCounters(ch)
+	gauge := func(d *prometheus.Desc, v float64, labels ...string) {
+		ch <- prometheus.MustNewConstMetric(d, prometheus.GaugeValue, v, labels...)
+	}
+	for to := range sides {
+		gauge(descBlocked, float64(r.sum(func(c *counts) *count { return &c.blocked[to] })), to.String())
+	}
+	gauge(descWaiting, float64(r.sum(func(c *counts) *count { return &c.waiting })))
+	gauge(descSessions, float64(r.Sessions()))
+	gauge(descLimit, float64(r.cfg.MaxSessions))
+	gauge(descConns, float64(r.conns.len()))
+	gauge(descConnLimit, float64(cap(r.conns.places)))
+	gauge(descEjected, float64(r.ejected.len(time.Now())))
+	draining := 0.0
+	if r.draining.Load() {
+		draining = 1
+	}
+	gauge(descDraining, draining)
+	r.metrics.refusals.Collect(ch)
+	r.metrics.handshakes.Collect(ch)
+}
+
+func (r *Router) collectCounters(ch chan<- prometheus.Metric) {
+	counter := func(d *prometheus.Desc, v uint64, labels ...string) {
+		ch <- prometheus.MustNewConstMetric(d, prometheus.CounterValue, float64(v), labels...)
+	}
+	for kind := range isWebSocket | isLeg + 1 {
+		client, upstream := "sse", "raw"
+		if kind&isWebSocket != 0 {
+			client = "websocket"
+		}
+		if kind&isLeg != 0 {
+			upstream = "leg"
+		}
+		counter(descOpened, r.sum(func(c *counts) *count { return &c.opened[kind] }), client, upstream)
+	}
+	for to := range sides {
+		counter(descWrites, r.sum(func(c *counts) *count { return &c.writes[to] }), to.String())
+		counter(descBytes, r.sum(func(c *counts) *count { return &c.bytes[to] }), to.String())
+	}
+	for kind := range recordKinds {
+		counter(descRecords, r.sum(func(c *counts) *count { return &c.records[kind] }), kind.String())
+	}
+	counter(descDropped, r.sum(func(c *counts) *count { return &c.dropped }))
+	counter(descBadLegs, r.sum(func(c *counts) *count { return &c.badLegs }))
+	for reason := range closeReasons {
+		counter(descClosed, r.metrics.closed[reason].Load(), reason.String())
+	}
+	for outcome := range dialOutcomes {
+		counter(descDials, r.metrics.dials[outcome].Load(), outcome.String())
+	}
+	counter(descFallbacks, r.metrics.fallbacks.Load())
+	counter(descAccepts, r.metrics.acceptErrors.Load())
+}
+
+// sum adds up one count over all loops.
+func (r *Router) sum(of func(*counts) *count) (n uint64) {
+	for _, w := range r.workers {
+		n += of(w.counts).v.Load()
+	}
+	return n
+}

@@ -1,0 +1,72 @@
+package router
+
+import (
+	"encoding/json"
+	"fmt"
+	"math/rand/v2"
+	"strconv"
+
+	"github.com/valyala/fasthttp"
+)
+
+// refusal is a request that is turned down. Its reason is the "error" of a JSON body, and a label of
+// ringside_router_refused_total.
+type refusal struct {
+	status  int
+	reason  string
+	message string
+}
+
+func refuse(status int, reason, format string, args ...any) *refusal {
+	return &refusal{status: status, reason: reason, message: fmt.Sprintf(format, args...)}
+}
+
+// Reasons for refusals that more than one place gives; docs/PROTOCOL.md lists them all.
+const (
+	reasonHTTP      = "http"
+	reasonBody      = "body"
+	reasonWebSocket = "websocket"
+	reasonFull      = "full"
+	reasonDraining  = "draining"
+	reasonNoShard   = "no_shard"
+)
+
+// retryAfter chooses when a client that can't be served now shall come back, in seconds, so that all don't come at once.
+func retryAfter() int { return 1 + rand.IntN(4) }
+
+// body is the JSON that a refusal is told in.
+func (no *refusal) body() []byte {
+	b, err := json.Marshal(struct {
+		Error   string `json:"error"`
+		Message string `json:"message"`
+	}{no.reason, no.message})
+	if err != nil {
+		panic("BUG: router: a refusal has no JSON: " + err.Error())
+	}
+	return append(b, '\n')
+}
+
+// refuse answers with a JSON error, counts it, and ends the connection: what follows a request that was not
+// understood, or not wanted, is not looked at.
+func (r *Router) refuse(ctx *fasthttp.RequestCtx, no *refusal) {
+	r.metrics.refused(no.reason)
+	ctx.Response.Reset()
+	ctx.SetStatusCode(no.status)
+	ctx.SetContentType("application/json")
+	h := &ctx.Response.Header
+	h.Set(fasthttp.HeaderCacheControl, "no-store")
+	switch {
+	case no.status == fasthttp.StatusServiceUnavailable:
+		h.Set(fasthttp.HeaderRetryAfter, strconv.Itoa(retryAfter()))
+	case no.status == fasthttp.StatusUpgradeRequired:
+		h.Set(fasthttp.HeaderUpgrade, "websocket")
+		h.Set(fasthttp.HeaderSecWebSocketVersion, "13")
+	case no.status == fasthttp.StatusMethodNotAllowed:
+		h.Set(fasthttp.HeaderAllow, fasthttp.MethodGet)
+	}
+	ctx.SetBody(no.body())
+	ctx.SetConnectionClose()
+	if no.reason == reasonBody {
+		connOf(ctx).linger = true
+	}
+}

@@ -1,0 +1,83 @@
+package router
+
+import (
+	"net/netip"
+	"strings"
+	"time"
+
+	"github.com/ringside-edge/ringside/leg"
+)
+
+// appendRequest appends the handshake as an upstream gets it: rebuilt field by field, so that nothing reaches it that
+// was not understood here. Fields keep their order and spelling. What belongs to a connection or to us is left out, and
+// put in anew with what a proxy adds. asLeg is for our own gateways: it adds the signed headers that they believe, and
+// takes out offers of extensions, because compressed streams can't be taken over by another gateway.
+func (hs *handshake) appendRequest(b []byte, keys *leg.Keyring, asLeg bool, now time.Time) []byte {
+	b = append(append(append(b, "GET "...), hs.uri...), " HTTP/1.1\r\n"...)
+	for fs := (fields{rest: hs.block}); fs.next(); {
+		f := fs.field
+		if f.isHopByHop() || f.isOurs() || f.is("x-forwarded-for") || f.is("forwarded") || hs.endsHere(f) ||
+			asLeg && f.is("sec-websocket-extensions") {
+			continue
+		}
+		b = append(append(b, f.line...), "\r\n"...)
+	}
+	if hs.websocket {
+		b = append(b, "Connection: Upgrade\r\nUpgrade: websocket\r\n"...)
+	} else {
+		b = append(b, "Connection: close\r\n"...)
+	}
+	b = hs.appendForwarded(b)
+	if asLeg {
+		signed := leg.Request{Method: "GET", URI: hs.uri, Host: hs.host, Client: hs.client}
+		b = appendField(b, leg.HeaderLeg, leg.Version)
+		b = appendField(b, leg.HeaderClient, hs.client)
+		b = appendField(b, leg.HeaderAuth, keys.Sign(signed, now))
+	}
+	return append(b, "\r\n"...)
+}
+
+// appendForwarded says where the request came from, behind what earlier proxies, or the client itself, have said.
+// Scheme and host are only added when nobody has named them: behind a proxy that ends TLS it knows better.
+func (hs *handshake) appendForwarded(b []byte) []byte {
+	b = append(append(b, "X-Forwarded-For: "...), hs.forwardedFor...)
+	if len(hs.forwardedFor) > 0 {
+		b = append(b, ", "...)
+	}
+	b = append(append(b, hs.client...), "\r\n"...)
+	if !hs.hasProto {
+		b = append(b, "X-Forwarded-Proto: http\r\n"...)
+	}
+	if !hs.hasForwardHost {
+		b = appendField(b, "X-Forwarded-Host", hs.host)
+	}
+	if len(hs.forwarded) > 0 { // only where it is in use already
+		node := hs.client
+		if a, err := netip.ParseAddr(node); err == nil && a.Is6() {
+			node = `"[` + node + `]"`
+		}
+		b = append(append(append(b, "Forwarded: "...), hs.forwarded...), ", for="...)
+		b = append(append(b, node...), ";proto=http\r\n"...)
+	}
+	return b
+}
+
+func appendField(b []byte, name, value string) []byte {
+	b = append(append(b, name...), ": "...)
+	return append(append(b, value...), "\r\n"...)
+}
+
+// endsHere reports whether the client's Connection names the field, so that it is meant for us alone. What a handshake
+// is made of, or who the client is, can't be taken away by that.
+func (hs *handshake) endsHere(f field) bool {
+	for _, n := range hs.named {
+		if strings.EqualFold(string(n), string(f.name)) {
+			const ws = "sec-websocket-"
+			essential := f.is("host") || f.is("origin") || f.is("authorization") || f.is("cookie") || f.is("accept") ||
+				f.is("x-forwarded-proto") || f.is("x-forwarded-host") ||
+				len(f.name) > len(ws) && foldEqual(f.name[:len(ws)], ws)
+			return !essential
+		}
+	}
+	return false
+}

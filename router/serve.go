@@ -1,0 +1,138 @@
+package router
+
+import (
+	"net"
+	"time"
+
+	"github.com/valyala/fasthttp"
+	"go.uber.org/zap"
+
+	"github.com/ringside-edge/ringside/internal/eventloop"
+)
+
+// handle serves one request: it answers it, or makes the connection a session.
+func (r *Router) handle(ctx *fasthttp.RequestCtx) {
+	c := connOf(ctx)
+	began := c.began
+	if began.IsZero() { // it came along with the request before
+		began = time.Now()
+	}
+	c.began, c.hasLine = time.Time{}, false
+	if r.deps.Fallback != nil && !asksForSession(&ctx.Request.Header) {
+		r.metrics.fallbacks.Add(1)
+		r.deps.Fallback(ctx)
+		return
+	}
+	hs, no := r.parse(ctx)
+	if no == nil {
+		hs.deadline = began.Add(r.cfg.HandshakeTimeout)
+		hs.client = ctx.RemoteIP().String()
+		no = r.admit()
+	}
+	if no != nil {
+		r.refuse(ctx, no)
+		return
+	}
+	if !r.open(ctx, c, hs) {
+		r.release()
+	}
+	r.metrics.handshakes.Observe(time.Since(began).Seconds())
+}
+
+// admit takes a place for a session, which has to be released.
+func (r *Router) admit() *refusal {
+	switch {
+	case r.draining.Load():
+		return refuse(fasthttp.StatusServiceUnavailable, reasonDraining, "this router drains")
+	case r.sessions.Add(1) > int64(r.cfg.MaxSessions):
+		r.release()
+		return refuse(fasthttp.StatusServiceUnavailable, reasonFull, "this router has all the sessions that it takes")
+	}
+	return nil
+}
+
+// release gives a session's place back.
+func (r *Router) release() { r.sessions.Add(-1) }
+
+// open asks the gateways. It reports whether a session begins, which then has the place that was taken for it.
+func (r *Router) open(ctx *fasthttp.RequestCtx, c *httpConn, hs *handshake) bool {
+	up, begins, no := r.connect(r.ctx, hs)
+	if no != nil {
+		r.refuse(ctx, no)
+		return false
+	}
+	if !begins {
+		defer up.close(r)
+		if err := up.answer.passOn(&ctx.Response, up.conn); err != nil {
+			r.refuse(ctx, refuse(fasthttp.StatusBadGateway, "bad_gateway", "the gateway's answer could not be passed on"))
+			return false
+		}
+		r.metrics.refused("upstream")
+		return false
+	}
+	t := &takeover{r: r, c: c, up: up, flags: flagsOf(hs, up)}
+	t.first = up.answer.appendHead(make([]byte, 0, len(up.answer.line)+len(up.answer.block)+len(up.answer.rest)+2), up.own)
+	t.head = len(t.first)
+	t.first = append(t.first, up.answer.rest...)
+	c.taken = t
+	ctx.HijackSetNoResponse(true)
+	ctx.Hijack(t.run)
+	return true
+}
+
+// takeover is a session between its handshake and its event loop, while the HTTP server still holds the client.
+type takeover struct {
+	r     *Router
+	c     *httpConn
+	up    *upstream
+	flags flags
+	first []byte // the answer's head, and behind it what else the upstream has sent
+	head  int    // length of the head
+}
+
+// run takes both connections over as descriptors. The HTTP server closes its own of the client's when run returns; it
+// must not be touched from then on.
+func (t *takeover) run(hijacked net.Conn) {
+	r := t.r
+	t.c.taken = nil
+	fd, early, err := eventloop.Take(hijacked)
+	if err != nil {
+		t.fail(err)
+		return
+	}
+	upstreamFD, err := eventloop.Detach(t.up.conn)
+	if err != nil {
+		eventloop.CloseFD(fd)
+		t.fail(err)
+		return
+	}
+	t.up.close(r)
+	options := eventloop.SocketOptions{KeepAlive: r.cfg.KeepAlive, UserTimeout: r.cfg.UserTimeout}
+	for _, fd := range []int{fd, upstreamFD} {
+		if err := eventloop.SetOptions(fd, options); err != nil {
+			r.log.Debug("a session's socket is without its options", zap.Error(err)) // its peer is gone already
+		}
+	}
+	w := r.workerOf(r.group.Next())
+	a := &arrival{
+		session: &session{w: w, flags: t.flags}, client: fd, upstream: upstreamFD,
+		first: t.first, head: t.head, early: early,
+	}
+	if !w.loop.Post(a) {
+		eventloop.CloseFD(fd)
+		eventloop.CloseFD(upstreamFD)
+		r.release()
+	}
+}
+
+func (t *takeover) fail(err error) {
+	t.abandon()
+	t.r.log.Warn("cannot take a session over", zap.Error(err))
+}
+
+// abandon undoes what the handshake has begun, when the client's connection did not last until run.
+func (t *takeover) abandon() {
+	t.up.close(t.r)
+	t.r.release()
+	t.r.metrics.closed[closeSetup].Add(1)
+}

@@ -1,0 +1,156 @@
+package router
+
+import (
+	"github.com/ringside-edge/ringside/internal/eventloop"
+	"github.com/ringside-edge/ringside/internal/position"
+	"github.com/ringside-edge/ringside/leg"
+)
+
+// session is a client's connection and an upstream's, spliced. Idle, it is this struct and two descriptors: no
+// goroutine, no buffer. A test holds its size. Everything in it belongs to its worker's loop.
+type session struct {
+	client   eventloop.Conn
+	upstream eventloop.Conn
+	w        *worker
+	waiting  *waiting     // what a full socket did not take; nil as a rule
+	strip    leg.Stripper // of a leg
+	frames   frames       // of a raw WebSocket upstream
+
+	moved ticks // when something was last read or written
+	since ticks // ending: since when there is nothing left but the client's own end
+
+	place  int32 // in worker.sessions
+	flags  flags
+	reason closeReason // once ending
+}
+
+// waiting is what has been read from one side and not been taken by the other, at most one read's worth each. As long
+// as there is something, the side that it came from is not read.
+type waiting struct {
+	down, up           []byte // for the client, for the upstream
+	downSince, upSince ticks  // when the socket last took something
+}
+
+// flags are what kind of session it is, and how far it has come.
+type flags uint16
+
+const (
+	isWebSocket flags = 1 << iota // else an event stream
+	isLeg                         // else a raw upstream
+
+	clientEnded   // the client sends nothing any more
+	upstreamEnded // the upstream sends nothing any more
+	upstreamDeaf  // the upstream takes nothing any more: what the client sends is dropped
+	legEnded      // an End record has come
+	leaving       // to be sent away at the next message boundary
+	ending        // the upstream is done with; what waits for the client and then the end are left
+
+	morePostedDown // a note goes on reading from the upstream, or from the client
+	morePostedUp
+)
+
+func flagsOf(hs *handshake, up *upstream) (f flags) {
+	if hs.websocket {
+		f |= isWebSocket
+	}
+	if up.answer.leg {
+		f |= isLeg
+	}
+	return f
+}
+
+func (s *session) has(f flags) bool { return s.flags&f != 0 }
+
+// ticks are times of a loop in units of 1/8 s or so, which fit in half the space: they count for 17 years.
+type ticks uint32
+
+func ticksOf(ms int64) ticks { return ticks(ms >> 7) }
+
+// arrival is a session on its way to its loop.
+type arrival struct {
+	session          *session
+	client, upstream int    // descriptors
+	first            []byte // the answer's head, and behind it what else the upstream has sent
+	head             int    // length of the head
+	early            []byte // what the client has sent behind its handshake
+}
+
+// Run begins the session.
+func (a *arrival) Run() {
+	s := a.session
+	w := s.w
+	if err := w.loop.Add(&s.client, a.client, s); err != nil {
+		eventloop.CloseFD(a.upstream)
+		w.r.release()
+		w.r.metrics.closed[closeSetup].Add(1)
+		return
+	}
+	w.add(s)
+	s.moved = w.now()
+	if err := w.loop.Add(&s.upstream, a.upstream, s); err != nil {
+		s.close(closeSetup)
+		return
+	}
+	w.counts.opened[s.kind()].add(1)
+	// Head and first bytes leave in one write.
+	s.hand(a.first[:a.head], a.first[a.head:])
+	if len(a.early) > 0 && s.client.Open() && !s.has(ending) {
+		s.handUp(a.early)
+	}
+}
+
+// kind is an index for the counts: WebSocket or event stream, leg or raw.
+func (s *session) kind() flags { return s.flags & (isWebSocket | isLeg) }
+
+// Ready implements eventloop.Handler.
+func (s *session) Ready(c *eventloop.Conn, ev eventloop.Event) {
+	if c == &s.client {
+		if ev&eventloop.Writable != 0 && s.waitsDown() && s.flushDown() {
+			s.pumpDown()
+		}
+		if ev&eventloop.Readable != 0 {
+			s.pumpUp()
+		}
+		return
+	}
+	if ev&eventloop.Writable != 0 && s.waitsUp() && s.flushUp() {
+		s.pumpUp()
+	}
+	if ev&eventloop.Readable != 0 {
+		s.pumpDown()
+	}
+}
+
+// Sweep implements eventloop.Handler: it looks after the time-outs.
+func (s *session) Sweep(c *eventloop.Conn, now int64) {
+	if c != &s.client {
+		return
+	}
+	t, w := ticksOf(now), s.w
+	switch {
+	case s.waitsDown() && t-s.waiting.downSince > w.writeTimeout:
+		s.close(closeWriteTimeout)
+	case s.waitsUp() && t-s.waiting.upSince > w.writeTimeout:
+		s.upstreamGone(closeUpstreamTimeout)
+	case s.has(ending) && !s.waitsDown() && t-s.since > closeGrace:
+		s.close(s.reason)
+	case !s.has(ending) && t-s.moved > w.idleTimeout:
+		s.upstreamGone(closeIdle)
+	}
+}
+
+// LegTopic implements leg.Sink. Which topics a session follows, and where it stands in them, is for moving it to
+// another gateway.
+func (s *session) LegTopic(leg.Header, []byte) { s.w.counts.records[recordTopic].add(1) }
+
+// LegPosition implements leg.Sink.
+func (s *session) LegPosition(uint32, position.Position) { s.w.counts.records[recordPosition].add(1) }
+
+// LegEnd implements leg.Sink.
+func (s *session) LegEnd() {
+	s.w.counts.records[recordEnd].add(1)
+	s.flags |= legEnded
+}
+
+// LegUnknown implements leg.Sink.
+func (s *session) LegUnknown(leg.Kind) { s.w.counts.records[recordUnknown].add(1) }

@@ -1,0 +1,78 @@
+package router
+
+import (
+	"github.com/ringside-edge/ringside/internal/eventloop"
+)
+
+// worker is one event loop's share of the router. Everything in it belongs to the loop; counts can be read by others.
+type worker struct {
+	r        *Router
+	loop     *eventloop.Loop
+	counts   *counts
+	sessions []*session
+	owed     float64 // of a drain: sessions that should have been sent away by now, below one
+
+	idleTimeout, writeTimeout ticks
+}
+
+func newWorker(r *Router, l *eventloop.Loop) *worker {
+	return &worker{
+		r: r, loop: l, counts: &counts{},
+		idleTimeout: ticksOf(r.cfg.IdleTimeout.Milliseconds()), writeTimeout: ticksOf(r.cfg.WriteTimeout.Milliseconds()),
+	}
+}
+
+func (w *worker) now() ticks { return ticksOf(w.loop.Now()) }
+
+// buffer is what one read is read into.
+func (w *worker) buffer() []byte { return w.loop.Scratch()[:readBuffer] }
+
+func (w *worker) add(s *session) {
+	s.place = int32(len(w.sessions))
+	w.sessions = append(w.sessions, s)
+}
+
+func (w *worker) remove(s *session) {
+	last := len(w.sessions) - 1
+	w.sessions[s.place] = w.sessions[last]
+	w.sessions[s.place].place = s.place
+	w.sessions[last] = nil
+	w.sessions = w.sessions[:last]
+}
+
+// drainSome sends away the worker's share of what has to go in each of so many ticks that are left; in the last one,
+// whatever there is, message boundary or not.
+func (w *worker) drainSome(ticks int) {
+	last := ticks <= 1
+	n := 0
+	for _, s := range w.sessions {
+		if !s.has(leaving | ending) {
+			n++
+		}
+	}
+	w.owed += float64(n) / float64(max(1, ticks))
+	for i := len(w.sessions) - 1; i >= 0; i-- {
+		i = min(i, len(w.sessions)-1) // sessions that are gone at once leave their places to others
+		if i < 0 {
+			return
+		}
+		s := w.sessions[i]
+		switch {
+		case s.has(ending):
+		case last:
+			s.goAway(closeDrain, w.r.drainDelay())
+		case !s.has(leaving) && w.owed >= 1:
+			w.owed--
+			s.leave()
+		}
+	}
+}
+
+// shutdown ends all sessions at once; clients that can be told are told.
+func (w *worker) shutdown() {
+	for len(w.sessions) > 0 {
+		s := w.sessions[len(w.sessions)-1]
+		s.goAway(closeShutdown, crashDelay())
+		s.close(closeShutdown)
+	}
+}
