@@ -134,6 +134,7 @@ func (r *Router) newServer() *fasthttp.Server {
 		DisablePreParseMultipartForm: true,
 		NoDefaultServerHeader:        true,
 		NoDefaultContentType:         true,
+		NoDefaultDate:                true, // its clock is a goroutine that never ends
 		SecureErrorLogMessage:        true,
 		Concurrency:                  cap(r.conns.places) + 1,
 		Logger:                       quiet{},

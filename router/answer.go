@@ -196,7 +196,6 @@ func (a *answer) passOn(to *fasthttp.Response, c net.Conn) error {
 	if err := resp.ReadLimitBody(r, maxAnswerBody); err != nil {
 		return badAnswer("its body: %v", err)
 	}
-	to.Reset()
 	to.SetStatusCode(a.status)
 	for fs := (fields{rest: a.block}); fs.next(); {
 		if f := fs.field; !f.isHopByHop() && !f.isOurs() && !f.is("content-length") {

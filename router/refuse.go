@@ -5,6 +5,7 @@ import (
 	"fmt"
 	"math/rand/v2"
 	"strconv"
+	"time"
 
 	"github.com/valyala/fasthttp"
 )
@@ -50,10 +51,10 @@ func (no *refusal) body() []byte {
 // understood, or not wanted, is not looked at.
 func (r *Router) refuse(ctx *fasthttp.RequestCtx, no *refusal) {
 	r.metrics.refused(no.reason)
-	ctx.Response.Reset()
 	ctx.SetStatusCode(no.status)
 	ctx.SetContentType("application/json")
 	h := &ctx.Response.Header
+	h.SetBytesV(fasthttp.HeaderDate, fasthttp.AppendHTTPDate(nil, time.Now()))
 	h.Set(fasthttp.HeaderCacheControl, "no-store")
 	switch {
 	case no.status == fasthttp.StatusServiceUnavailable:
