@@ -1,0 +1,113 @@
+package gossip
+
+import (
+	"errors"
+	"time"
+
+	"github.com/hashicorp/memberlist"
+	"go.uber.org/zap"
+)
+
+// delegate is what memberlist calls. Nothing in it may block or call memberlist.
+type delegate struct{ n *Node }
+
+var errDeparted = errors.New("this node has left")
+
+// NodeMeta implements memberlist.Delegate.
+func (d delegate) NodeMeta(int) []byte {
+	p := d.n.me()
+	b, err := encodeMeta(p.member, p.boot)
+	if err != nil {
+		panic("BUG: gossip: metadata that was checked at the start: " + err.Error())
+	}
+	return b
+}
+
+// NotifyMsg implements memberlist.Delegate: a load.
+func (d delegate) NotifyMsg(b []byte) {
+	l, ok := decodeLoad(b)
+	if !ok {
+		d.n.metrics.badMessages.Add(1)
+		return
+	}
+	if d.n.view.merge([]load{l}) {
+		d.n.loads.Store(true)
+	}
+}
+
+// GetBroadcasts implements memberlist.Delegate.
+func (d delegate) GetBroadcasts(overhead, limit int) [][]byte {
+	return d.n.queue.GetBroadcasts(overhead, limit)
+}
+
+// LocalState implements memberlist.Delegate: all loads, so that a node that has just come knows them.
+func (d delegate) LocalState(bool) []byte {
+	loads := d.n.view.allLoads()
+	d.n.mu.Lock()
+	own := d.n.load
+	d.n.mu.Unlock()
+	if own.seq > 0 {
+		loads = append(loads, own)
+	}
+	return appendLoads(nil, loads)
+}
+
+// MergeRemoteState implements memberlist.Delegate.
+func (d delegate) MergeRemoteState(b []byte, _ bool) {
+	if d.n.view.merge(decodeLoads(b)) {
+		d.n.loads.Store(true)
+	}
+}
+
+// NotifyAlive implements memberlist.AliveDelegate: the state of a node that has left, kept by somebody who missed it,
+// does not bring the node back.
+func (d delegate) NotifyAlive(node *memberlist.Node) error {
+	if d.n.view.departed(node.Name) {
+		d.n.metrics.ghosts.Add(1)
+		return errDeparted
+	}
+	return nil
+}
+
+// NotifyJoin implements memberlist.EventDelegate.
+func (d delegate) NotifyJoin(node *memberlist.Node) { d.NotifyUpdate(node) }
+
+// NotifyUpdate implements memberlist.EventDelegate.
+func (d delegate) NotifyUpdate(node *memberlist.Node) {
+	if node.Name == d.n.name {
+		return
+	}
+	m, boot, err := decodeMeta(node.Meta)
+	if err != nil {
+		d.n.metrics.badMeta.Add(1)
+		d.n.log.Warn("a node is left out", zap.String("address", node.Address()), zap.Error(err))
+		return
+	}
+	m.Gossip = node.Address()
+	d.n.view.set(peer{node.Name, m, boot})
+	signal(d.n.dirty)
+}
+
+// NotifyLeave implements memberlist.EventDelegate: the node has left, or is taken for dead.
+func (d delegate) NotifyLeave(node *memberlist.Node) {
+	if node.Name == d.n.name {
+		return
+	}
+	d.n.view.remove(node.Name, node.Address(), node.State == memberlist.StateLeft, time.Now())
+	signal(d.n.dirty)
+}
+
+// loadBroadcast is a load on its way to the others; a newer one of the same node takes its place.
+type loadBroadcast struct{ l load }
+
+// Invalidates implements memberlist.Broadcast.
+func (b loadBroadcast) Invalidates(o memberlist.Broadcast) bool {
+	other, ok := o.(loadBroadcast)
+	return ok && other.l.node == b.l.node
+}
+
+// Message implements memberlist.Broadcast.
+func (b loadBroadcast) Message() []byte { return b.l.append(nil) }
+
+// Finished implements memberlist.Broadcast.
+func (loadBroadcast) Finished() {}

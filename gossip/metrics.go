@@ -1,0 +1,98 @@
+package gossip
+
+import (
+	"strconv"
+	"sync"
+	"sync/atomic"
+	"time"
+
+	"github.com/prometheus/client_golang/prometheus"
+
+	"github.com/ringside-edge/ringside/ring"
+)
+
+// metrics are the node's counts.
+type metrics struct {
+	changes     atomic.Uint64
+	tellErrors  atomic.Uint64
+	badMessages atomic.Uint64
+	badMeta     atomic.Uint64
+	ghosts      atomic.Uint64
+	duplicates  atomic.Int64
+	rejected    *prometheus.CounterVec
+	joinErrors  *prometheus.CounterVec
+
+	mu     sync.Mutex
+	warned map[string]time.Time // guarded by mu
+}
+
+func newMetrics() *metrics {
+	vec := func(name, help string) *prometheus.CounterVec {
+		return prometheus.NewCounterVec(prometheus.CounterOpts{Name: "ringside_gossip_" + name, Help: help}, []string{"reason"})
+	}
+	return &metrics{
+		rejected:   vec("rejected_total", "Gossip refused, by what was different: the secret or the cluster."),
+		joinErrors: vec("join_errors_total", "Nodes that did not answer, by why they were joined: seeds, rejoin or lost."),
+		warned:     make(map[string]time.Time),
+	}
+}
+
+// warnEvery is how often the same refusal is logged.
+const warnEvery = time.Minute
+
+func (m *metrics) mayWarn(reason string, now time.Time) bool {
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	if now.Sub(m.warned[reason]) < warnEvery {
+		return false
+	}
+	m.warned[reason] = now
+	return true
+}
+
+func desc(name, help string, labels ...string) *prometheus.Desc {
+	return prometheus.NewDesc("ringside_gossip_"+name, help, labels, nil)
+}
+
+//nolint:gochecknoglobals // descriptors are constants in all but name
+var (
+	descMembers    = desc("members", "Members known, this one included.", "role", "state")
+	descChanges    = desc("changes_total", "Changes of the membership.")
+	descRing       = desc("ring_version", "The ring's version as a number: nodes agree when it is equal.")
+	descDuplicates = desc("replaced_members", "Nodes whose ID a later one claims.")
+	descTell       = desc("tell_errors_total", "Changes of this node that could not be told at once.")
+	descBad        = desc("bad_messages_total", "Messages and metadata that were not understood.")
+	descGhosts     = desc("ghosts_total", "States of departed nodes that were kept from coming back.")
+)
+
+// Describe implements prometheus.Collector.
+func (n *Node) Describe(ch chan<- *prometheus.Desc) { prometheus.DescribeByCollect(n, ch) }
+
+// Collect implements prometheus.Collector.
+func (n *Node) Collect(ch chan<- prometheus.Metric) {
+	r := n.Ring()
+	counts := map[[2]string]int{}
+	for _, role := range []ring.Role{ring.RoleRouter, ring.RoleGateway} {
+		for _, s := range []ring.State{ring.StateJoining, ring.StateActive, ring.StateDraining, ring.StateLeft} {
+			counts[[2]string{role.String(), s.String()}] = 0
+		}
+	}
+	for _, m := range r.Members() {
+		counts[[2]string{m.Role.String(), m.State.String()}]++
+	}
+	for k, c := range counts {
+		ch <- prometheus.MustNewConstMetric(descMembers, prometheus.GaugeValue, float64(c), k[0], k[1])
+	}
+	// The first 52 bits, which a float64 holds exactly.
+	version, _ := strconv.ParseUint(r.Version()[:13], 16, 64)
+	ch <- prometheus.MustNewConstMetric(descRing, prometheus.GaugeValue, float64(version))
+	ch <- prometheus.MustNewConstMetric(descDuplicates, prometheus.GaugeValue, float64(n.metrics.duplicates.Load()))
+	for d, v := range map[*prometheus.Desc]uint64{
+		descChanges: n.metrics.changes.Load(), descTell: n.metrics.tellErrors.Load(),
+		descBad: n.metrics.badMessages.Load() + n.metrics.badMeta.Load(), descGhosts: n.metrics.ghosts.Load(),
+	} {
+		ch <- prometheus.MustNewConstMetric(d, prometheus.CounterValue, float64(v))
+	}
+	n.metrics.rejected.Collect(ch)
+	n.metrics.joinErrors.Collect(ch)
+}
