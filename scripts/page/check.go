@@ -58,7 +58,7 @@ func (c *check) all() {
 	c.step("another topic, with what is awkward in a URL", func() {
 		const topic = "match/7 & co?"
 		c.do(fmt.Sprintf("document.getElementById('topic').value = %q", topic))
-		c.click("#follow button")
+		c.click("#follow button:not(#pause)")
 		c.is(text("state")+" + ' ' + "+text("received"), "live 0")
 		c.publish(topic, "hello <b>you</b>")
 		c.is("document.querySelector('#messages li span').textContent", "hello <b>you</b>")
@@ -141,7 +141,7 @@ func (c *check) is(script string, want any) {
 	defer cancel()
 	c.err = testcluster.Poll(ctx, func() error {
 		var got any
-		if err := c.b.eval(ctx, script, &got); err != nil {
+		if err := c.b.eval(c.ctx, script, &got); err != nil { // not ctx: its end must not hide what was last seen
 			return err
 		}
 		if fmt.Sprint(got) != fmt.Sprint(want) {
@@ -213,7 +213,7 @@ func (c *check) picture(path string, width int, scheme string) {
 	}
 	call("Emulation.setDeviceMetricsOverride", map[string]any{"width": width, "height": 900, "deviceScaleFactor": 1, "mobile": width < 500}, nil)
 	call("Emulation.setEmulatedMedia", map[string]any{"features": []map[string]string{{"name": "prefers-color-scheme", "value": scheme}}}, nil)
-	c.is("document.documentElement.scrollWidth <= innerWidth", true)
+	c.is(fmt.Sprintf("document.documentElement.scrollWidth <= %d", width), true) // no scrolling sideways
 	var shot struct{ Data string }
 	call("Page.captureScreenshot", map[string]any{"captureBeyondViewport": true}, &shot)
 	if c.err != nil {

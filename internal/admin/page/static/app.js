@@ -11,8 +11,7 @@ let client = null;
 let base = '';
 let score = [0, 0];
 let counts = { received: 0, connections: 0, replayed: 0, gaps: 0 };
-let lastHeard = ''; // the position of the newest message before the connection that stands
-let liveSince = 0;
+let liveSince = 0; // when the connection that stands was welcomed
 let waitingUntil = 0;
 let playing = 0;
 
@@ -22,7 +21,6 @@ function follow(topic) {
   client?.stop();
   score = [0, 0];
   counts = { received: 0, connections: 0, replayed: 0, gaps: 0 };
-  lastHeard = '';
   $('messages').replaceChildren();
   $('empty').hidden = false;
   $('told').textContent = 'Nothing has happened yet.';
@@ -69,9 +67,9 @@ function countDown() {
 
 function onMessage(m) {
   counts.received++;
-  // An entry is older than the connection that brought it when it was replayed.
+  // An entry that is older than the connection that brought it was replayed.
   const at = Number(m.id.split('-')[1]);
-  const replayed = counts.connections > 1 && at < liveSince - 50;
+  const replayed = counts.connections > 1 && at < liveSince;
   if (replayed) counts.replayed++;
   const data = m.data;
   const found = typeof data?.score === 'string' && /^(\d{1,3}):(\d{1,3})$/.exec(data.score);
@@ -120,8 +118,9 @@ function addRow(position, text, tag) {
 function showScore(team) {
   $('home').textContent = score[0];
   $('away').textContent = score[1];
+  $('home').classList.remove('goal');
+  $('away').classList.remove('goal');
   if (team !== 'home' && team !== 'away') return;
-  $(team).classList.remove('goal');
   void $(team).offsetWidth; // so that the animation begins again
   $(team).classList.add('goal');
 }
@@ -203,8 +202,8 @@ function memberRow(m, owner) {
   const name = document.createElement('th');
   name.scope = 'row';
   name.textContent = m.id;
-  row.append(name, cell(m.role === 'gateway' ? m.state : `${m.role}, ${m.state}`, m.state), cell(m.role === 'gateway' ? m.slots : '–', 'number'),
-    cell(m.load, 'number'), cell(m.addr));
+  row.append(name, cell(m.state, m.state), cell(m.role === 'gateway' ? m.slots : '–', 'number'),
+    cell(m.load, 'number'), cell(m.addr, 'address'));
   const action = document.createElement('td');
   if (m.role === 'gateway' && m.state === 'active' && !m.static) {
     const button = document.createElement('button');
