@@ -15,10 +15,10 @@ const (
 	closeClient          closeReason = iota // the client closed
 	closeEnd                                // its gateway ended it
 	closeUpstream                           // its raw upstream closed
-	closeLegLost                            // the leg ended without an End record: the gateway is gone
+	closeLegLost                            // the leg ended, or failed, without an End record: the gateway is gone
 	closeLegProtocol                        // the leg broke its protocol
 	closeClientError                        // the client's socket failed
-	closeUpstreamError                      // the upstream's socket failed
+	closeUpstreamError                      // a raw upstream's socket failed
 	closeIdle                               // nothing moved for too long
 	closeWriteTimeout                       // the client took nothing for too long
 	closeUpstreamTimeout                    // the upstream took nothing for too long
@@ -122,8 +122,14 @@ func (s *session) upstreamIsDeaf() {
 // the session: its client is sent away, with a delay for its return when it stands at a message boundary. This is the
 // one place where a session would be moved to another gateway instead.
 func (s *session) upstreamGone(reason closeReason) {
-	if s.has(clientEnded) {
-		s.finish(closeClient, nil)
+	switch {
+	case s.has(clientEnded):
+		reason = closeClient
+	case s.has(isLeg) && reason == closeUpstreamError:
+		reason = closeLegLost // reset or closed, it is the same: there was no End record
+	}
+	if reason == closeClient {
+		s.finish(reason, nil)
 		return
 	}
 	s.goAway(reason, crashDelay())

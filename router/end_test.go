@@ -1,0 +1,401 @@
+package router
+
+import (
+	"context"
+	"encoding/json"
+	"fmt"
+	"net/http"
+	"strings"
+	"testing"
+	"time"
+
+	"github.com/ringside-edge/ringside/internal/wsframe"
+	"github.com/ringside-edge/ringside/leg"
+)
+
+// sentAway parses what a client is sent away with: a close frame, or the end of an event stream.
+func sentAway(t *testing.T, rest string, sse bool) (delay time.Duration, ok bool) {
+	t.Helper()
+	var ms int64
+	if sse {
+		if _, err := fmt.Sscanf(rest, "retry: %d\n\n", &ms); err != nil {
+			return 0, false
+		}
+		return time.Duration(ms) * time.Millisecond, true
+	}
+	if len(rest) < 2 || rest[0] != 0x80|byte(wsframe.Close) || int(rest[1]) != len(rest)-2 {
+		return 0, false
+	}
+	code, reason, err := wsframe.ParseClose([]byte(rest[2:]))
+	var v struct{ Reconnect int64 }
+	if err != nil || code != codeRestart || json.Unmarshal([]byte(reason), &v) != nil {
+		return 0, false
+	}
+	return time.Duration(v.Reconnect) * time.Millisecond, true
+}
+
+// TestEnd looks whether an End record's bytes are the client's last, whatever comes behind.
+func TestEnd(t *testing.T) {
+	bothLoops(t, func(t *testing.T, portable bool) {
+		g := gateway(t, "g1")
+		r := start(t, portable, nil, g)
+		for _, head := range []string{wsHead, sseHead} {
+			c := r.open("a", head, "")
+			f := g.session()
+			f.write(record(leg.Data, "one") + record(leg.End, "two") + record(leg.Data, "never"))
+			if got := c.rest(); got != "onetwo" {
+				t.Errorf("got %q, want onetwo", got)
+			}
+			f.end()
+			c.conn.Close()
+		}
+		r.closedFor(closeEnd)
+		r.empty()
+	})
+}
+
+// TestCrash ends a leg without an End record, at every kind of place.
+func TestCrash(t *testing.T) {
+	half := record(leg.Data, strings.Repeat("x", 100))
+	bothLoops(t, func(t *testing.T, portable bool) {
+		g := gateway(t, "g1")
+		r := start(t, portable, nil, g)
+		f := func(name, head, sent, want string, told bool, crash func(*far)) {
+			t.Helper()
+			c := r.open("a", head, "")
+			f := g.session()
+			f.write(sent)
+			c.want(want)
+			crash(f)
+			rest := c.rest()
+			delay, ok := sentAway(t, rest, head == sseHead)
+			switch {
+			case !told && rest != "":
+				t.Errorf("%s: got %q inside a message, want a plain close", name, rest)
+			case told && (!ok || delay < minDelay || delay > maxCrashDelay):
+				t.Errorf("%s: got %q, want to be sent away for a while", name, rest)
+			}
+			c.conn.Close()
+		}
+		leave := func(f *far) { f.conn.Close() }
+		f("at once", wsHead, "", "", true, leave)
+		f("behind a record", wsHead, record(leg.Data, "one"), "one", true, leave)
+		f("inside a header", wsHead, record(leg.Data, "one")+half[:20], "one", true, leave)
+		f("behind a header", wsHead, record(leg.Data, "one")+half[:leg.HeaderSize], "one", true, leave)
+		f("inside a topic's name", wsHead, record(leg.Data, "one")+record(leg.Topic, "finals")[:35], "one", true, leave)
+		f("inside a record", wsHead, half[:leg.HeaderSize+10], strings.Repeat("x", 10), false, leave)
+		f("event stream, behind a record", sseHead, record(leg.Data, "one"), "one", true, leave)
+		f("event stream, inside a record", sseHead, half[:leg.HeaderSize+10], strings.Repeat("x", 10), false, leave)
+		f("reset behind a record", wsHead, record(leg.Data, "one"), "one", true, (*far).reset)
+		f("reset inside a record", wsHead, half[:leg.HeaderSize+10], strings.Repeat("x", 10), false, (*far).reset)
+		eventually(t, "all are counted", func() bool { return r.value("closed_total", "reason=leg_lost") == 10 })
+		r.empty()
+	})
+}
+
+// TestRawCrash resets a raw upstream, between two frames and inside one.
+func TestRawCrash(t *testing.T) {
+	s := rawServer(t, "s1")
+	r := start(t, false, nil, s)
+	f := func(sent string, told bool) {
+		t.Helper()
+		c := r.open("a", wsHead, "")
+		f := s.session()
+		f.write(sent)
+		c.want(sent)
+		f.reset()
+		rest := c.rest()
+		if _, ok := sentAway(t, rest, false); ok != told || !told && rest != "" {
+			t.Errorf("behind %q: got %q", sent, rest)
+		}
+		c.conn.Close()
+	}
+	f("\x81\x05hello", true)
+	f("\x81\x05hell", false)
+	eventually(t, "both are counted", func() bool { return r.value("closed_total", "reason=upstream_error") == 2 })
+	r.empty()
+}
+
+// TestCrashDelaysAreSpread looks whether the clients of a gateway come back one by one.
+func TestCrashDelaysAreSpread(t *testing.T) {
+	g := gateway(t, "g1")
+	r := start(t, false, nil, g)
+	const n = 40
+	var cs []*client
+	for range n {
+		cs = append(cs, r.open("a", wsHead, ""))
+	}
+	for range n {
+		g.session()
+	}
+	g.stop()
+	seen := map[time.Duration]bool{}
+	for _, c := range cs {
+		delay, ok := sentAway(t, c.rest(), false)
+		if !ok {
+			t.Fatal("not sent away with a delay")
+		}
+		seen[delay] = true
+		c.conn.Close()
+	}
+	if len(seen) < n/2 {
+		t.Errorf("%d clients have %d different delays", n, len(seen))
+	}
+	r.empty()
+}
+
+// TestLegProtocol breaks the leg's protocol.
+func TestLegProtocol(t *testing.T) {
+	bad := map[string]string{
+		"kind":     string(leg.AppendHeader(nil, leg.Header{Kind: 200})),
+		"size":     string(leg.AppendHeader(nil, leg.Header{Kind: leg.Data, Length: leg.MaxRecord + 1})),
+		"nonsense": "HTTP/1.1 400 Bad Request\r\nContent-Length: 0\r\n\r\n",
+	}
+	bothLoops(t, func(t *testing.T, portable bool) {
+		g := gateway(t, "g1")
+		r := start(t, portable, nil, g)
+		for name, b := range bad {
+			c := r.open("a", wsHead, "")
+			f := g.session()
+			f.write(record(leg.Data, "one") + b)
+			want := "one" + string(wsframe.AppendClose(nil, codeInternal, ""))
+			if got := c.rest(); got != want {
+				t.Errorf("%s: got %q, want %q", name, got, want)
+			}
+			f.end()
+			c.conn.Close()
+		}
+		eventually(t, "all are counted", func() bool { return r.value("closed_total", "reason=leg_protocol") == 3 })
+		if got := r.value("leg_errors_total"); got != 3 {
+			t.Errorf("leg_errors_total: got %v, want 3", got)
+		}
+		r.empty()
+	})
+}
+
+// TestClientGone looks whether a client that leaves takes its leg along.
+func TestClientGone(t *testing.T) {
+	bothLoops(t, func(t *testing.T, portable bool) {
+		g := gateway(t, "g1")
+		r := start(t, portable, nil, g)
+		for _, head := range []string{wsHead, sseHead} {
+			c := r.open("a", head, "")
+			f := g.session()
+			c.conn.Close()
+			f.end()
+			f.conn.Close()
+
+			c = r.open("a", head, "")
+			f = g.session()
+			_ = c.conn.SetLinger(0)
+			c.conn.Close()
+			f.end()
+		}
+		r.closedFor(closeClient)
+		r.closedFor(closeClientError)
+		r.empty()
+	})
+}
+
+// TestUpstreamDeaf resets a leg that still has something to say, while the client speaks.
+func TestUpstreamDeaf(t *testing.T) {
+	g := gateway(t, "g1")
+	r := start(t, false, nil, g)
+	c := r.open("a", wsHead, "")
+	f := g.session()
+	f.write(record(leg.Data, "one") + record(leg.End, "two"))
+	f.reset()
+	c.send(strings.Repeat("x", 100))
+	if got := c.rest(); got != "onetwo" {
+		t.Errorf("got %q, want onetwo", got)
+	}
+	c.conn.Close()
+	r.empty()
+}
+
+// TestEventStreams runs event streams through a leg and from a raw upstream.
+func TestEventStreams(t *testing.T) {
+	bothLoops(t, func(t *testing.T, portable bool) {
+		g, s := gateway(t, "g1"), rawServer(t, "s1")
+		r := start(t, portable, nil, g, s)
+		c := r.open(r.ownedBy("g1"), sseHead, "GET /t/smuggled HTTP/1.1\r\nHost: x\r\n\r\n")
+		f := g.session()
+		f.write(record(leg.Data, "data: 1\n\n"))
+		c.want("data: 1\n\n")
+		c.send("more of that")
+		f.write(record(leg.End, "retry: 1\n\n"))
+		if got := c.rest(); got != "retry: 1\n\n" {
+			t.Errorf("got %q, want the retry", got)
+		}
+		f.end() // nothing of what the client has sent
+
+		c = r.open(r.ownedBy("s1"), sseHead, "")
+		f = s.session()
+		f.write("data: 2\n\n")
+		c.want("data: 2\n\n")
+		f.conn.Close()
+		if got := c.rest(); got != "" {
+			t.Errorf("got %q, want the end", got)
+		}
+		c.conn.Close()
+		if got := r.value("dropped_bytes_total"); got == 0 {
+			t.Error("dropped_bytes_total: got 0, want what the client of the event stream has sent")
+		}
+		if got := r.value("opened_total", "client=sse"); got != 2 {
+			t.Errorf("opened_total{sse}: got %v, want 2", got)
+		}
+	})
+}
+
+// TestSessionLimit turns down what is above the bound, and takes it when there is room again.
+func TestSessionLimit(t *testing.T) {
+	g := gateway(t, "g1")
+	r := start(t, false, func(c *Config, _ *Deps) { c.MaxSessions = 2 }, g)
+	first := r.open("a", wsHead, "")
+	r.open("a", wsHead, "")
+	c := r.connect()
+	c.send("GET /t/a HTTP/1.1\r\nHost: x\r\n" + wsHead + "\r\n")
+	if resp := c.answer(); resp.StatusCode != http.StatusServiceUnavailable || resp.Header.Get("Retry-After") == "" {
+		t.Errorf("got %s with Retry-After %q, want 503 with one", resp.Status, resp.Header.Get("Retry-After"))
+	}
+	if got := r.value("refused_total", "reason=full"); got != 1 {
+		t.Errorf("refused_total{full}: got %v, want 1", got)
+	}
+	g.session().write(record(leg.End, ""))
+	first.rest()
+	first.conn.Close()
+	eventually(t, "there is room again", func() bool { return r.r.Sessions() == 1 })
+	r.open("a", wsHead, "")
+}
+
+// TestShutdown tells the clients when the router ends without a drain.
+func TestShutdown(t *testing.T) {
+	bothLoops(t, func(t *testing.T, portable bool) {
+		g := gateway(t, "g1")
+		r := start(t, portable, nil, g)
+		c := r.open("a", wsHead, "")
+		f := g.session()
+		r.stop()
+		if _, ok := sentAway(t, c.rest(), false); !ok {
+			t.Error("the client was not told")
+		}
+		f.end()
+		if got := r.r.Sessions(); got != 0 {
+			t.Errorf("sessions: got %d, want 0", got)
+		}
+		if got := r.value("closed_total", "reason=shutdown"); got != 1 {
+			t.Errorf("closed_total{shutdown}: got %v, want 1", got)
+		}
+	})
+}
+
+// TestDrain sends the sessions away over the window, in the middle of a message only at its end.
+func TestDrain(t *testing.T) {
+	bothLoops(t, func(t *testing.T, portable bool) {
+		g, s := gateway(t, "g1"), rawServer(t, "s1")
+		const window = time.Second
+		r := start(t, portable, func(c *Config, _ *Deps) { c.DrainWindow = window }, g, s)
+		leave := func(c *client, sse bool) {
+			delay, ok := sentAway(t, c.rest(), sse)
+			if !ok || delay < minDelay || delay > minDelay+window {
+				t.Errorf("not sent away with a delay within the window: %v", delay)
+			}
+			c.conn.Close()
+		}
+		var cs []*client
+		for range 10 {
+			cs = append(cs, r.open(r.ownedBy("g1"), wsHead, ""))
+			g.session()
+		}
+		sse := r.open(r.ownedBy("g1"), sseHead, "")
+		raw := r.open(r.ownedBy("s1"), wsHead, "")
+		rawFar := s.session()
+		rawFar.write(string(wsframe.AppendFrame(nil, wsframe.Text, []byte("hello"))))
+		raw.want("\x81\x05hello")
+		inside := r.open(r.ownedBy("s1"), wsHead, "")
+		insideFar := s.session()
+		insideFar.write("\x81\x05he")
+		inside.want("\x81\x05he")
+
+		done := make(chan error, 1)
+		go func() { done <- r.r.Drain(context.Background()) }()
+		eventually(t, "the drain is told", func() bool { return r.r.Ready() != nil && r.value("draining") == 1 })
+		for _, c := range cs {
+			leave(c, false)
+		}
+		leave(sse, true)
+		leave(raw, false)
+		if got := inside.rest(); got != "" {
+			t.Errorf("inside a message came %q", got)
+		}
+		inside.conn.Close()
+		if err := <-done; err != nil {
+			t.Errorf("Drain: %v", err)
+		}
+		if got := r.value("closed_total", "reason=drain"); got != 13 {
+			t.Errorf("closed_total{drain}: got %v, want 13", got)
+		}
+		r.empty()
+	})
+}
+
+// TestDrainAtMessageEnd sends a session away when the message that it is in has come to its end.
+func TestDrainAtMessageEnd(t *testing.T) {
+	g := gateway(t, "g1")
+	r := start(t, false, func(c *Config, _ *Deps) { c.DrainWindow = time.Hour }, g)
+	c := r.open("a", wsHead, "")
+	f := g.session()
+	rec := record(leg.Data, "hello")
+	f.write(rec[:leg.HeaderSize+2])
+	c.want("he")
+	r.r.onEveryLoop(func(w *worker) {
+		for _, s := range w.sessions {
+			s.leave()
+		}
+	})
+	f.write(rec[leg.HeaderSize+2:] + record(leg.Data, "never"))
+	c.want("llo")
+	rest := c.rest()
+	if i := strings.IndexByte(rest, 0x88); i >= 0 { // both records may have come in one read
+		rest = rest[i:]
+	}
+	if _, ok := sentAway(t, rest, false); !ok {
+		t.Errorf("got %q, want a close", rest)
+	}
+	c.conn.Close()
+	r.empty()
+}
+
+// TestDrainEnds when its context does.
+func TestDrainEnds(t *testing.T) {
+	g := gateway(t, "g1")
+	r := start(t, false, func(c *Config, _ *Deps) { c.DrainWindow = time.Hour }, g)
+	r.open("a", wsHead, "")
+	ctx, cancel := context.WithCancel(context.Background())
+	done := make(chan error, 1)
+	go func() { done <- r.r.Drain(ctx) }()
+	eventually(t, "the listener is closed", func() bool { return r.r.Ready() != nil })
+	cancel()
+	if err := <-done; err == nil {
+		t.Error("Drain with a session left: got nil")
+	}
+}
+
+// TestDrainRefusesHandshakes on connections that were open before.
+func TestDrainRefusesHandshakes(t *testing.T) {
+	g := gateway(t, "g1")
+	r := start(t, false, nil, g)
+	c := r.connect()
+	c.send("GET /t/a HT")
+	eventually(t, "the connection is taken", func() bool { return r.value("http_connections") == 1 })
+	if err := r.r.Drain(context.Background()); err != nil {
+		t.Fatal(err)
+	}
+	c.send("TP/1.1\r\nHost: x\r\n" + wsHead + "\r\n")
+	if resp := c.answer(); resp.StatusCode != http.StatusServiceUnavailable {
+		t.Errorf("got %s, want 503", resp.Status)
+	}
+	if got := r.value("refused_total", "reason=draining"); got != 1 {
+		t.Errorf("refused_total{draining}: got %v, want 1", got)
+	}
+}

@@ -1,0 +1,103 @@
+package router
+
+import (
+	"strings"
+	"testing"
+	"time"
+
+	"github.com/ringside-edge/ringside/leg"
+)
+
+// TestIdle ends a session in which nothing moves, and not one in which something does.
+func TestIdle(t *testing.T) {
+	bothLoops(t, func(t *testing.T, portable bool) {
+		g := gateway(t, "g1")
+		r := start(t, portable, func(c *Config, _ *Deps) { c.IdleTimeout = 1500 * time.Millisecond }, g)
+		idle, busy := r.open("a", wsHead, ""), r.open("b", wsHead, "")
+		idleFar, busyFar := g.session(), g.session()
+		if strings.Contains(busyFar.head, "/t/a") {
+			idleFar, busyFar = busyFar, idleFar
+		}
+		stop, stopped := make(chan struct{}), make(chan struct{})
+		go func() {
+			defer close(stopped)
+			tick := time.NewTicker(50 * time.Millisecond)
+			defer tick.Stop()
+			for {
+				select {
+				case <-tick.C:
+					busyFar.write(record(leg.Beacon, ""))
+				case <-stop:
+					return
+				}
+			}
+		}()
+		if _, ok := sentAway(t, idle.rest(), false); !ok {
+			t.Error("the idle client was not sent away")
+		}
+		idle.conn.Close()
+		idleFar.end()
+		r.closedFor(closeIdle)
+		close(stop)
+		<-stopped
+		busyFar.write(record(leg.Data, "here"))
+		busy.want("here")
+	})
+}
+
+// TestWriteTimeout ends a session whose client takes nothing, and one whose upstream does.
+func TestWriteTimeout(t *testing.T) {
+	bothLoops(t, func(t *testing.T, portable bool) {
+		g := gateway(t, "g1")
+		r := start(t, portable, func(c *Config, _ *Deps) { c.WriteTimeout = 300 * time.Millisecond }, g)
+		stalled := r.open("a", wsHead, "")
+		f := g.session()
+		sent := make(chan struct{})
+		go func() { // until the router closes
+			defer close(sent)
+			body := record(leg.Data, strings.Repeat("x", 1<<20))
+			for {
+				if _, err := f.conn.Write([]byte(body)); err != nil {
+					return
+				}
+			}
+		}()
+		r.closedFor(closeWriteTimeout)
+		<-sent
+		stalled.conn.Close()
+
+		talker := r.open("a", wsHead, "")
+		f = g.session()
+		sent = make(chan struct{})
+		go func() {
+			defer close(sent)
+			for {
+				if _, err := talker.conn.Write(make([]byte, 1<<20)); err != nil {
+					return
+				}
+			}
+		}()
+		if _, ok := sentAway(t, talker.rest(), false); !ok {
+			t.Error("the client of a stalled gateway was not sent away")
+		}
+		talker.conn.Close()
+		<-sent
+		f.conn.Close()
+		r.closedFor(closeUpstreamTimeout)
+		r.empty()
+	})
+}
+
+// TestGrace closes on a client that was told of the end and does not go.
+func TestGrace(t *testing.T) {
+	g := gateway(t, "g1")
+	r := start(t, false, nil, g)
+	c := r.open("a", wsHead, "")
+	g.session().write(record(leg.End, "bye"))
+	if got := c.rest(); got != "bye" {
+		t.Errorf("got %q, want bye", got)
+	}
+	c.send("I stay") // is dropped
+	r.closedFor(closeEnd)
+	r.empty()
+}
