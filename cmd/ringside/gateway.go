@@ -1,0 +1,67 @@
+package main
+
+import (
+	"context"
+
+	"go.uber.org/zap"
+
+	"github.com/ringside-edge/ringside/gateway"
+	"github.com/ringside-edge/ringside/internal/config"
+	"github.com/ringside-edge/ringside/ring"
+)
+
+type gatewayCmd struct{ config.Gateway }
+
+// Run runs a gateway until it is told to leave.
+func (c *gatewayCmd) Run(ctx context.Context, std stdio) error {
+	log, err := newLogger(c.Logging, std.err)
+	if err != nil {
+		return err
+	}
+	leave := newTrigger()
+	n, err := newGateway(c.Gateway, log, leave)
+	if err != nil {
+		return err
+	}
+	return runAll(ctx, signals(leave), part{"", n.run})
+}
+
+// gatewayNode is a gateway with all that is around it.
+type gatewayNode struct {
+	*core
+	gateway *gateway.Gateway
+}
+
+// newGateway binds the gateway's three ports. Nothing runs; on an error nothing is left bound.
+func newGateway(cfg config.Gateway, log *zap.Logger, leave *trigger) (*gatewayNode, error) {
+	c, err := newCore(settings{
+		id: string(cfg.ID), role: ring.RoleGateway, weight: cfg.Weight, admin: cfg.Admin, gossip: cfg.Gossip, listen: cfg.Listen,
+		drain: cfg.DrainWindow, Cluster: cfg.Cluster, Streams: cfg.Streams,
+	}, log, leave)
+	if err != nil {
+		return nil, err
+	}
+	g, err := gateway.New(gateway.Config{
+		ID: string(cfg.ID), Listen: string(cfg.Listen), Loops: cfg.Loops, Portable: cfg.Portable,
+		Heartbeat: cfg.Heartbeat, HandshakeTimeout: cfg.HandshakeTimeout, WriteTimeout: cfg.WriteTimeout,
+		ReplayTimeout: cfg.ReplayTimeout, KeepAlive: cfg.KeepAlive, UserTimeout: cfg.UserTimeout, DrainWindow: cfg.DrainWindow,
+		MaxHeader: int(cfg.MaxHeader), MaxFrame: int(cfg.MaxFrame), MaxTopics: cfg.MaxTopics, MaxSessions: cfg.MaxSessions,
+		LogEntries: cfg.LogEntries, LogBytes: int(cfg.LogBytes), LogTotalBytes: int(cfg.LogTotalBytes), LogLinger: cfg.LogLinger,
+	}, gateway.Deps{
+		Ring:    c.ring,
+		Changed: func() (<-chan struct{}, func()) { return c.gossip.Changed() },
+		Stream:  c.stream, Keys: c.keys, Log: log.Named("gateway"),
+	})
+	if err != nil {
+		return nil, notBound("listen", cfg.Listen, err)
+	}
+	c.closers = append(c.closers, g.Close)
+	if err := c.build(g, nil); err != nil {
+		c.release()
+		return nil, err
+	}
+	return &gatewayNode{c, g}, nil
+}
+
+// run runs the gateway until it has left or ctx ends.
+func (n *gatewayNode) run(ctx context.Context) error { return n.core.run(ctx, n.gateway.Warm()) }

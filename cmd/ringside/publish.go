@@ -1,0 +1,38 @@
+package main
+
+import (
+	"bytes"
+	"context"
+	"fmt"
+	"io"
+	"net/http"
+	"net/url"
+)
+
+type publishCmd struct {
+	Topic string   `arg:"" help:"Topic of the message."`
+	Data  string   `arg:"" help:"Payload, as it is; - reads it from standard input."`
+	To    adminURL `default:"http://127.0.0.1:8081" placeholder:"URL" help:"Admin port of any router or gateway."`
+	ID    string   `name:"id" placeholder:"KEY" help:"Idempotency key: repeating a publish with the same key adds nothing."`
+}
+
+// Run publishes and prints the answer: topic, slot and position as a line of JSON.
+func (p *publishCmd) Run(ctx context.Context, std stdio) error {
+	payload := []byte(p.Data)
+	if p.Data == "-" {
+		var err error
+		if payload, err = io.ReadAll(std.in); err != nil {
+			return fmt.Errorf("cannot read the payload: %w", err)
+		}
+	}
+	path := "/publish/" + url.PathEscape(p.Topic)
+	if p.ID != "" {
+		path += "?" + url.Values{"id": {p.ID}}.Encode()
+	}
+	answer, err := p.To.ask(ctx, http.MethodPost, path, bytes.NewReader(payload))
+	if err != nil {
+		return fmt.Errorf("not published: %w", err)
+	}
+	_, err = std.out.Write(answer)
+	return err
+}

@@ -1,0 +1,197 @@
+package main
+
+import (
+	"bytes"
+	"context"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"net/url"
+	"os/signal"
+	"strings"
+	"syscall"
+	"time"
+
+	"github.com/ringside-edge/ringside/internal/position"
+)
+
+type subscribeCmd struct {
+	URL   topicURL `arg:"" name:"url" help:"Where to connect, for example ws://127.0.0.1:8080/t/finals."`
+	Since string   `placeholder:"POSITION" help:"Begin after this position, with everything that followed."`
+	Count int      `placeholder:"N" default:"0" min:"0" help:"End after so many messages; 0 for never."`
+	Once  bool     `help:"End after one message."`
+	JSON  bool     `name:"json" help:"Print every event as the JSON that the server sent."`
+}
+
+// topicURL is where a topic is followed.
+type topicURL string
+
+// UnmarshalText takes a ws, wss, http or https URL.
+func (t *topicURL) UnmarshalText(text []byte) error {
+	u, err := url.Parse(string(text))
+	if err == nil && u.Host != "" {
+		switch u.Scheme {
+		case "http":
+			u.Scheme = "ws"
+		case "https":
+			u.Scheme = "wss"
+		}
+	}
+	if err != nil || u.Host == "" || (u.Scheme != "ws" && u.Scheme != "wss") {
+		return fmt.Errorf("%q is not the URL of a topic: want for example ws://127.0.0.1:8080/t/finals", text)
+	}
+	u.Fragment = ""
+	*t = topicURL(u.String())
+	return nil
+}
+
+// errEnough ends a subscription that has what it wanted.
+var errEnough = errors.New("enough messages")
+
+// Validate checks the position before anything is dialed.
+func (s *subscribeCmd) Validate() error {
+	if s.Since == "" {
+		return nil
+	}
+	if _, err := position.Parse(s.Since); err != nil {
+		return fmt.Errorf("--since: %w", err)
+	}
+	return nil
+}
+
+// Run prints messages until it has enough or is interrupted, and reconnects in between. It fails when the first
+// connection does, and when the server says that coming back is useless.
+func (s *subscribeCmd) Run(ctx context.Context, std stdio) error {
+	ctx, stop := signal.NotifyContext(ctx, syscall.SIGINT, syscall.SIGTERM)
+	defer stop()
+	f := &follower{cmd: s, std: std, last: s.Since, backoff: defaultBackoff}
+	for {
+		err := f.connection(ctx)
+		switch {
+		case errors.Is(err, errEnough):
+			return nil
+		case ctx.Err() != nil:
+			f.note("last position: %s", f.last)
+			return nil
+		case isFinal(err) || !f.welcomed:
+			return err
+		}
+		wait := f.wait
+		if wait < 0 {
+			wait = f.backoff.delay(f.failures)
+			f.failures++
+		}
+		f.note("%v; back in %v", err, wait.Round(time.Millisecond))
+		select {
+		case <-ctx.Done():
+		case <-time.After(wait):
+		}
+	}
+}
+
+// follower is one subscription over all of its connections.
+type follower struct {
+	cmd *subscribeCmd
+	std stdio
+
+	last     string // position up to which everything has been printed; empty before the first welcome
+	printed  int
+	welcomed bool // once at least
+	backoff  backoff
+	failures int           // connections in a row that did not last
+	wait     time.Duration // what the server asked for at the last close; negative when it did not
+}
+
+// note tells the person something that is not a message.
+func (f *follower) note(format string, args ...any) {
+	fmt.Fprintf(f.std.err, "ringside: "+format+"\n", args...)
+}
+
+// event is what a server of ringside.v1 sends.
+type event struct {
+	Type      string          `json:"type"`
+	Topic     string          `json:"topic"`
+	ID        string          `json:"id"`
+	Position  string          `json:"position"`
+	After     string          `json:"after"`
+	Reason    string          `json:"reason"`
+	Message   string          `json:"message"`
+	Encoding  string          `json:"encoding"`
+	Heartbeat int64           `json:"heartbeat"` // ms
+	Backoff   *backoff        `json:"backoff"`
+	Data      json.RawMessage `json:"data"`
+}
+
+// on prints an event and moves the position on.
+func (f *follower) on(text []byte, e event) error {
+	if f.cmd.JSON {
+		var line bytes.Buffer
+		if err := json.Compact(&line, text); err != nil {
+			return err
+		}
+		line.WriteByte('\n')
+		if _, err := f.std.out.Write(line.Bytes()); err != nil {
+			return fmt.Errorf("cannot print: %w", err)
+		}
+	}
+	switch e.Type {
+	case "welcome":
+		f.welcome(e)
+	case "message":
+		return f.message(e)
+	case "heartbeat":
+		f.last = e.Position
+	case "gap":
+		f.last = e.Position
+		f.note("gap: what lies between %s and %s is lost (%s)", e.After, e.Position, e.Reason)
+	case "error":
+		f.note("the server says: %s (%s)", e.Message, e.Reason)
+	}
+	return nil
+}
+
+func (f *follower) welcome(e event) {
+	if !f.welcomed {
+		f.note("following %s from %s", e.Topic, e.Position)
+	}
+	f.welcomed = true
+	f.last = e.Position
+	if e.Backoff != nil && e.Backoff.valid() {
+		f.backoff = *e.Backoff
+	}
+}
+
+func (f *follower) message(e event) error {
+	f.last = e.ID
+	if !f.cmd.JSON {
+		var data bytes.Buffer
+		if err := json.Compact(&data, e.Data); err != nil {
+			return fmt.Errorf("a message without data: %w", err)
+		}
+		if e.Encoding != "" {
+			data.WriteString(" (" + e.Encoding + ")")
+		}
+		if _, err := fmt.Fprintf(f.std.out, "%s %s\n", e.ID, data.Bytes()); err != nil {
+			return fmt.Errorf("cannot print: %w", err)
+		}
+	}
+	f.printed++
+	if f.cmd.Once || f.cmd.Count > 0 && f.printed >= f.cmd.Count {
+		return errEnough
+	}
+	return nil
+}
+
+// target is the URL of the next connection: with the position that the last one ended at.
+func (f *follower) target() string {
+	if f.last == "" {
+		return string(f.cmd.URL)
+	}
+	base, query, _ := strings.Cut(string(f.cmd.URL), "?")
+	values, err := url.ParseQuery(query)
+	if err != nil {
+		return string(f.cmd.URL) // the server says what is wrong with it
+	}
+	values.Set("since", f.last)
+	return base + "?" + values.Encode()
+}
