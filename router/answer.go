@@ -72,7 +72,7 @@ func parseAnswer(head []byte) (*answer, error) {
 	line, block, _ := bytes.Cut(head, []byte("\r\n"))
 	version, rest, _ := bytes.Cut(line, []byte(" "))
 	code, _, _ := bytes.Cut(rest, []byte(" "))
-	if !bytes.Equal(version, []byte("HTTP/1.1")) && !bytes.Equal(version, []byte("HTTP/1.0")) || bytes.IndexByte(line, '\n') >= 0 {
+	if !bytes.Equal(version, []byte("HTTP/1.1")) && !bytes.Equal(version, []byte("HTTP/1.0")) || hasControl(line) {
 		return nil, badAnswer("it is not HTTP/1.1")
 	}
 	status, err := strconv.Atoi(string(code))

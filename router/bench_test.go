@@ -4,6 +4,7 @@ import (
 	"bytes"
 	"io"
 	"net"
+	"strconv"
 	"strings"
 	"sync/atomic"
 	"syscall"
@@ -68,6 +69,29 @@ func BenchmarkSplice(b *testing.B) {
 	})
 	f("raw", true, body, through)
 	f("leg", false, record(leg.Data, body), through)
+}
+
+// BenchmarkBulk sends large messages down one session, by what one read takes at most: that is also what a stalled
+// client costs.
+func BenchmarkBulk(b *testing.B) {
+	for _, size := range []int{4 << 10, 16 << 10, 64 << 10} {
+		b.Run(strconv.Itoa(size>>10)+"KiB", func(b *testing.B) {
+			u := gateway(b, "g1")
+			r := start(b, false, func(c *Config, _ *Deps) { c.Loops = 1 }, u)
+			r.r.onEveryLoop(func(w *worker) { w.read = size })
+			c, f := r.open("a", wsHead, ""), u.session()
+			message := []byte(record(leg.Data, strings.Repeat("m", 1<<20)))
+			got := make([]byte, 1<<20)
+			before := cpuMicros()
+			for b.Loop() {
+				go func() { _, _ = f.conn.Write(message) }()
+				if _, err := io.ReadFull(c.conn, got); err != nil {
+					b.Fatal(err)
+				}
+			}
+			b.ReportMetric((cpuMicros()-before)/float64(b.N), "cpu-µs/MiB")
+		})
+	}
 }
 
 // BenchmarkHandshake opens and closes sessions: against an upstream that answers from memory, and through the router.

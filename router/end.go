@@ -141,7 +141,7 @@ func (s *session) leave() {
 		return
 	}
 	s.flags |= leaving
-	if s.atBoundary() {
+	if s.atBoundary() || !s.has(isLeg|isWebSocket) { // in a raw event stream a boundary would never be found
 		s.goAway(closeDrain, s.w.r.drainDelay())
 	}
 }

@@ -116,6 +116,54 @@ func TestRawCrash(t *testing.T) {
 	r.empty()
 }
 
+// TestCrashAtEveryOffset ends a leg behind each of its bytes: the client has what came for it, and a close frame
+// exactly where one can stand.
+func TestCrashAtEveryOffset(t *testing.T) {
+	type part struct {
+		kind leg.Kind
+		body string
+	}
+	var records string
+	type point struct {
+		client   string
+		boundary bool
+	}
+	points := []point{{"", true}}
+	client := ""
+	for _, p := range []part{
+		{leg.Topic, "finals"}, {leg.Data, "welcome"}, {leg.Beacon, ""}, {99, "skip"}, {leg.Data, strings.Repeat("b", 90)}, {leg.Beacon, "beat"},
+	} {
+		records += record(p.kind, p.body)
+		for range leg.HeaderSize {
+			points = append(points, point{client, true})
+		}
+		for i := range p.body {
+			if p.kind == leg.Data || p.kind == leg.Beacon {
+				client += p.body[i : i+1]
+				points = append(points, point{client, i == len(p.body)-1})
+			} else {
+				points = append(points, point{client, true})
+			}
+		}
+	}
+	g := gateway(t, "g1")
+	r := start(t, false, nil, g)
+	for cut, want := range points {
+		g.setReply(func(f *far) bool {
+			f.write(f.answer(leg.HeaderLeg+": v1\r\n") + records[:cut])
+			return false
+		})
+		c := r.open("a", wsHead, "")
+		c.want(want.client)
+		rest := c.rest()
+		if _, ok := sentAway(t, rest, false); ok != want.boundary || !ok && rest != "" {
+			t.Fatalf("cut at %d: got %q behind what came, want a close frame: %v", cut, rest, want.boundary)
+		}
+		c.conn.Close()
+	}
+	r.empty()
+}
+
 // TestCrashDelaysAreSpread looks whether the clients of a gateway come back one by one.
 func TestCrashDelaysAreSpread(t *testing.T) {
 	g := gateway(t, "g1")
@@ -364,6 +412,37 @@ func TestDrainAtMessageEnd(t *testing.T) {
 	}
 	c.conn.Close()
 	r.empty()
+}
+
+// TestDrainPace looks at how many sessions go in one tick of a drain.
+func TestDrainPace(t *testing.T) {
+	g := gateway(t, "g1")
+	r := start(t, false, func(c *Config, _ *Deps) { c.Loops = 1 }, g)
+	const n, ticks = 25, 10
+	for range n {
+		r.open("a", wsHead, "")
+	}
+	left := func() (left int) {
+		r.r.onEveryLoop(func(w *worker) {
+			for _, s := range w.sessions {
+				if !s.has(ending) {
+					left++
+				}
+			}
+		})
+		return left
+	}
+	eventually(t, "all have arrived", func() bool { return left() == n })
+	for i := range ticks {
+		r.r.onEveryLoop(func(w *worker) { w.drainSome(ticks - i) })
+		want := n - n*(i+1)/ticks
+		if got := left(); got < want-1 || got > want+1 {
+			t.Errorf("after tick %d of %d: %d sessions are left, want %d", i+1, ticks, got, want)
+		}
+	}
+	if got := left(); got != 0 {
+		t.Errorf("after the last tick: %d sessions are left", got)
+	}
 }
 
 // TestDrainEnds when its context does.

@@ -267,4 +267,3 @@ func eventually(t testing.TB, what string, ok func() bool) {
 
 // isReset reports whether a connection ended by a reset.
 func isReset(err error) bool { return err != nil && strings.Contains(err.Error(), "reset") }
-

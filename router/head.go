@@ -59,12 +59,20 @@ func parseField(line []byte) (field, error) {
 		return field{}, errName
 	}
 	value := bytes.Trim(line[colon+1:], " \t")
-	for _, c := range value {
-		if c < ' ' && c != '\t' || c == 0x7f {
-			return field{}, errValue
-		}
+	if hasControl(value) {
+		return field{}, errValue
 	}
 	return field{name: line[:colon], value: value, line: line}, nil
+}
+
+// hasControl reports whether b has a control character in it, other than a tab.
+func hasControl(b []byte) bool {
+	for _, c := range b {
+		if c < ' ' && c != '\t' || c == 0x7f {
+			return true
+		}
+	}
+	return false
 }
 
 // is compares a field's name, in whatever case it came, with a name in lower case.

@@ -11,13 +11,14 @@ type worker struct {
 	counts   *counts
 	sessions []*session
 	owed     float64 // of a drain: sessions that should have been sent away by now, below one
+	read     int     // bytes that one read takes at most
 
 	idleTimeout, writeTimeout ticks
 }
 
 func newWorker(r *Router, l *eventloop.Loop) *worker {
 	return &worker{
-		r: r, loop: l, counts: &counts{},
+		r: r, loop: l, counts: &counts{}, read: readBuffer,
 		idleTimeout: ticksOf(r.cfg.IdleTimeout.Milliseconds()), writeTimeout: ticksOf(r.cfg.WriteTimeout.Milliseconds()),
 	}
 }
@@ -25,7 +26,7 @@ func newWorker(r *Router, l *eventloop.Loop) *worker {
 func (w *worker) now() ticks { return ticksOf(w.loop.Now()) }
 
 // buffer is what one read is read into.
-func (w *worker) buffer() []byte { return w.loop.Scratch()[:readBuffer] }
+func (w *worker) buffer() []byte { return w.loop.Scratch()[:w.read] }
 
 func (w *worker) add(s *session) {
 	s.place = int32(len(w.sessions))
