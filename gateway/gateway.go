@@ -173,7 +173,7 @@ func (g *Gateway) Sessions() uint64 { return uint64(max(0, g.sessions.Load())) }
 const drainTick = 50 * time.Millisecond
 
 // Drain takes no new sessions any more and closes those that are left at an even pace over the drain window,
-// each with a delay for its return. It blocks until no session is left, or ctx ends, whose error it returns.
+// each with a delay for its return, spread over as long, but 30 s at most. It blocks until no session is left, or ctx ends, whose error it returns.
 func (g *Gateway) Drain(ctx context.Context) error {
 	g.draining.Store(true)
 	end := time.Now().Add(g.cfg.DrainWindow)
@@ -203,7 +203,7 @@ func (g *Gateway) drainSome(ticks int) {
 					n++
 				}
 			}
-			w.drainSome((n+ticks-1)/ticks, g.cfg.DrainWindow)
+			w.drainSome((n+ticks-1)/ticks, min(g.cfg.DrainWindow, backoffMax))
 		}))
 	}
 }
