@@ -3,6 +3,7 @@ package e2e
 import (
 	"errors"
 	"fmt"
+	"strings"
 	"testing"
 
 	"github.com/ringside-edge/ringside/internal/testcluster"
@@ -13,6 +14,8 @@ type audience struct {
 	redis *testcluster.Redis
 	subs  []*testcluster.Subscriber
 	from  map[string]int // per topic: entries that stood in the stream before everybody was there
+
+	rounds int // of warm
 }
 
 // join starts n subscribers over the topics and waits until all are there. Of every six, three speak v1, two
@@ -55,25 +58,29 @@ func (a *audience) waitOpen(t *testing.T) {
 	})
 }
 
-// warm publishes until every raw subscriber has got something: nothing else tells that it is subscribed.
+// warm publishes until every raw subscriber has heard something on the connection that it has now: nothing else
+// tells that it is subscribed.
 func (a *audience) warm(t *testing.T) {
 	t.Helper()
+	a.rounds++
+	mark := fmt.Sprintf(`{"warm":%d,`, a.rounds)
 	n := 0
 	testcluster.Eventually(t, "every raw subscriber hears", func() error {
-		missing := map[string]bool{}
+		silent := map[string]bool{}
 		for _, s := range a.subs {
-			if topic := s.Topics()[0]; s.Protocol() == testcluster.Raw && s.Count(topic) == 0 {
-				missing[topic] = true
+			topic := s.Topics()[0]
+			if s.Protocol() == testcluster.Raw && !strings.HasPrefix(s.LastData(topic), mark) {
+				silent[topic] = true
 			}
 		}
-		for topic := range missing {
-			if _, err := a.redis.Add(topic, fmt.Sprintf(`{"warm":%d}`, n), ""); err != nil {
+		for topic := range silent {
+			n++
+			if _, err := a.redis.Add(topic, fmt.Sprintf(`%s"n":%d}`, mark, n), ""); err != nil {
 				return err
 			}
-			n++
 		}
-		if len(missing) > 0 {
-			return fmt.Errorf("%d topics are silent", len(missing))
+		if len(silent) > 0 {
+			return fmt.Errorf("%d topics are silent", len(silent))
 		}
 		return nil
 	})
@@ -93,9 +100,12 @@ func few(errs []error) error {
 	return errors.Join(list...)
 }
 
-// verify waits until everybody stands at the end of the streams and compares what they saw with them.
+// verify waits until everybody is there and stands at the end of the streams, and compares what they saw with
+// them.
 func (a *audience) verify(t *testing.T) {
 	t.Helper()
+	a.waitOpen(t)
+	a.warm(t)
 	truth := map[string][]testcluster.Entry{}
 	for _, s := range a.subs {
 		for _, topic := range s.Topics() {

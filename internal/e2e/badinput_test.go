@@ -258,7 +258,12 @@ func TestBadPublishes(t *testing.T) {
 		f("/publish", `{"topic":"a\nb","data":1}`, 400)
 		f("/publish", `{"topic":"a"}`, 400)
 		f("/publish/a%0ab", `x`, 400)
-		f("/publish/big", strings.Repeat("x", 1<<20+1), 413)
+		large := strings.Repeat("x", 1<<20+1)
+		expect := http.Header{"Expect": {"100-continue"}} // so that the answer is not lost behind the body
+		r, err := testcluster.Do(context.Background(), http.MethodPost, "http://"+n.Admin+"/publish/big", large, expect)
+		if err != nil || r.Status != http.StatusRequestEntityTooLarge || r.Reason() == "" {
+			t.Errorf("%s: a payload above the limit: got %d %q, %v, want 413", n.Name, r.Status, r.Body, err)
+		}
 		if r, err := n.Get(context.Background(), "/publish"); err != nil || r.Status != 405 {
 			t.Errorf("%s: GET /publish: got %d, %v, want 405", n.Name, r.Status, err)
 		}

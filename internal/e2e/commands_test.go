@@ -30,6 +30,9 @@ func background(t *testing.T, args ...string) *testcluster.Process {
 	}
 	t.Cleanup(func() {
 		p.Kill()
+		if fault := p.Faults(); fault != "" {
+			t.Error(fault)
+		}
 		if t.Failed() {
 			t.Logf("---- %v\n%s", args, p.LogTail(30))
 		}
@@ -138,19 +141,19 @@ func TestDev(t *testing.T) {
 	p := background(t, "dev", "--listen", listen, "--admin", admin)
 	dev := &testcluster.Node{Process: p, Addr: listen, Admin: admin}
 	eventually(t, "dev is ready", func() error { return dev.Ready(t.Context()) })
-	ring, err := dev.Ring(t.Context())
-	if err != nil {
-		t.Fatal(err)
-	}
-	active := 0
-	for _, m := range ring.Members {
-		if m.Role == testcluster.Gateway && m.State == "active" {
-			active++
+	eventually(t, "three gateways are active", func() error {
+		ring, err := dev.Ring(t.Context())
+		active := 0
+		for _, m := range ring.Members {
+			if m.Role == testcluster.Gateway && m.State == "active" {
+				active++
+			}
 		}
-	}
-	if active != 3 {
-		t.Errorf("gateways: got %d active, want 3: %+v", active, ring)
-	}
+		if active != 3 {
+			return fmt.Errorf("%d are active: %+v, %v", active, ring, err)
+		}
+		return nil
+	})
 	if !servesPage(t, dev.HTTP()) && !servesPage(t, "http://"+admin) {
 		t.Error("no page at /")
 	}

@@ -77,8 +77,6 @@ func TestJoinAndDrainHalfWay(t *testing.T) {
 	c.WaitConverged()
 	reach(tr.messages() + 200)
 	tr.end()
-
-	a.waitOpen(t)
 	a.verify(t)
 	tr.verify(t, a.redis)
 	checkDrainCloses(t, a, int(before))

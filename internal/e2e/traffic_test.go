@@ -2,6 +2,7 @@ package e2e
 
 import (
 	"fmt"
+	"math/rand/v2"
 	"strings"
 	"sync"
 	"testing"
@@ -15,6 +16,7 @@ import (
 type traffic struct {
 	wg   sync.WaitGroup
 	stop chan struct{}
+	run  uint32 // tells the payloads and IDs of one traffic from another's
 
 	mu    sync.Mutex
 	acked map[string]published // guarded by mu; by payload
@@ -27,7 +29,7 @@ const publishEvery = 4 * time.Millisecond
 // publishers start n publishers that go round the topics, the even ones by HTTP and the odd ones by plain
 // XADD. Each publishes messages messages, or without end when that is 0.
 func publishers(t *testing.T, c *testcluster.Cluster, redis *testcluster.RedisServer, topics []string, n, messages int) *traffic {
-	tr := &traffic{stop: make(chan struct{}), acked: map[string]published{}}
+	tr := &traffic{stop: make(chan struct{}), run: rand.Uint32(), acked: map[string]published{}}
 	for p := range n {
 		conn := redis.Dial(t)
 		tr.wg.Go(func() {
@@ -40,7 +42,7 @@ func publishers(t *testing.T, c *testcluster.Cluster, redis *testcluster.RedisSe
 				case <-pace.C:
 				}
 				topic := topics[(p*7+i)%len(topics)]
-				data := fmt.Sprintf(`{"by":%d,"n":%d,"pad":"%s"}`, p, i, strings.Repeat("x", i%300))
+				data := fmt.Sprintf(`{"run":%d,"by":%d,"n":%d,"pad":"%s"}`, tr.run, p, i, strings.Repeat("x", i%300))
 				if err := tr.one(c, conn, p, i, topic, data); err != nil {
 					t.Errorf("publisher %d, message %d: %v", p, i, err)
 					return
@@ -59,7 +61,7 @@ func (tr *traffic) one(c *testcluster.Cluster, conn *testcluster.Redis, p, i int
 	}
 	id := ""
 	if i%3 == 0 {
-		id = fmt.Sprintf("p%d-%d", p, i)
+		id = fmt.Sprintf("%d-%d-%d", tr.run, p, i)
 	}
 	got, err := publish(c.Router(p/2), topic, data, id)
 	if err != nil {

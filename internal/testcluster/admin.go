@@ -43,7 +43,7 @@ func Do(ctx context.Context, method, target, body string, header http.Header) (R
 	for k, v := range header {
 		req.Header[k] = v
 	}
-	tr := &http.Transport{DisableKeepAlives: true}
+	tr := &http.Transport{DisableKeepAlives: true, ExpectContinueTimeout: requestTimeout}
 	resp, err := tr.RoundTrip(req)
 	if err != nil {
 		return Response{}, err

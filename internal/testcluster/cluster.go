@@ -66,6 +66,9 @@ func Start(t testing.TB, redis string, routers, gateways int, flags ...string) *
 func (c *Cluster) end() {
 	for _, n := range c.Nodes() {
 		n.Kill()
+		if fault := n.Faults(); fault != "" {
+			c.t.Errorf("%s: %s", n.Name, fault)
+		}
 		if c.t.Failed() {
 			c.t.Logf("---- the last lines of %s (pid %d, %v)\n%s", n.Name, n.PID(), n.Args()[1:], n.LogTail(tailLines))
 		}

@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"os/exec"
+	"strings"
 	"sync"
 	"syscall"
 	"time"
@@ -12,6 +13,9 @@ import (
 
 // logLimit is how many bytes of a process's output are kept: the newest.
 const logLimit = 1 << 20
+
+// faultLength is how much is shown of what a fault wrote.
+const faultLength = 4000
 
 // Process is a child process whose output is kept. It has no tie to a test, so that the benchmark uses it
 // too. All methods are safe for concurrent use.
@@ -103,6 +107,17 @@ func (p *Process) Log() string { return p.out.string() }
 func (p *Process) LogTail(n int) string {
 	lines := bytes.Split(bytes.TrimRight([]byte(p.Log()), "\n"), []byte("\n"))
 	return string(bytes.Join(lines[max(0, len(lines)-n):], []byte("\n")))
+}
+
+// Faults are words in a program's output that are wrong whatever a test is about: of the race detector, of a panic.
+func (p *Process) Faults() string {
+	log := p.Log()
+	for _, word := range []string{"WARNING: DATA RACE", "panic: ", "fatal error: ", "BUG: "} {
+		if i := strings.Index(log, word); i >= 0 {
+			return log[i:min(len(log), i+faultLength)]
+		}
+	}
+	return ""
 }
 
 // output keeps the newest bytes that were written to it.

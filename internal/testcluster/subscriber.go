@@ -111,6 +111,17 @@ func (s *Subscriber) Count(topic string) int {
 	return len(s.tracks[topic].Seen)
 }
 
+// LastData is the last message that it has seen of a topic; empty when there is none.
+func (s *Subscriber) LastData(topic string) string {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	seen := s.tracks[topic].Seen
+	if len(seen) == 0 {
+		return ""
+	}
+	return seen[len(seen)-1].Data
+}
+
 // Connections is how many of its connections were answered.
 func (s *Subscriber) Connections() int {
 	s.mu.Lock()
@@ -147,7 +158,7 @@ func (s *Subscriber) Open() error {
 	case s.broken != nil:
 		return fmt.Errorf("%v: %w", s, s.broken)
 	case !s.open:
-		return fmt.Errorf("%v is not connected (%d connections, %d failures, last: %v)", s, s.conns, s.failures, s.lastErr)
+		return fmt.Errorf("%v is not connected (%d connections, closes %+v, %d failures, last: %v)", s, s.conns, s.closes, s.failures, s.lastErr)
 	}
 	return nil
 }
