@@ -12,7 +12,7 @@ import (
 
 type drainCmd struct {
 	Shard   string        `arg:"" help:"ID of the gateway to empty."`
-	Of      adminURL      `default:"http://127.0.0.1:8081" placeholder:"URL" help:"Admin port of any router or gateway."`
+	Of      adminURL      `default:"http://127.0.0.1:8081" help:"Admin port of any router or gateway."`
 	Timeout time.Duration `default:"10m" min:"1s" max:"24h" help:"How long to wait for the gateway to leave."`
 	NoWait  bool          `help:"Only ask, don't wait."`
 

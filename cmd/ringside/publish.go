@@ -12,7 +12,7 @@ import (
 type publishCmd struct {
 	Topic string   `arg:"" help:"Topic of the message."`
 	Data  string   `arg:"" help:"Payload, as it is; - reads it from standard input."`
-	To    adminURL `default:"http://127.0.0.1:8081" placeholder:"URL" help:"Admin port of any router or gateway."`
+	To    adminURL `default:"http://127.0.0.1:8081" help:"Admin port of any router or gateway."`
 	ID    string   `name:"id" placeholder:"KEY" help:"Idempotency key: repeating a publish with the same key adds nothing."`
 }
 

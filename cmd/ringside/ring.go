@@ -8,7 +8,7 @@ import (
 )
 
 type ringCmd struct {
-	Of    adminURL `default:"http://127.0.0.1:8081" placeholder:"URL" help:"Admin port of any router or gateway: the ring as it sees it."`
+	Of    adminURL `default:"http://127.0.0.1:8081" help:"Admin port of any router or gateway: the ring as it sees it."`
 	Topic string   `placeholder:"TOPIC" help:"Show where this topic is instead."`
 	JSON  bool     `name:"json" help:"Print JSON."`
 }

@@ -27,7 +27,7 @@ type Cluster struct {
 	// Seeds. Names are resolved anew at every try, and seeds are joined again now and then, so that a split heals.
 	Join []Peer `group:"Cluster" placeholder:"HOST:PORT" example:"[10.0.0.7:7946, seeds.example:7946]" help:"Gossip addresses of nodes to join, separated by commas; none for the first node."`
 	// Gossip of another cluster is refused by this label.
-	Cluster string `group:"Cluster" placeholder:"NAME" default:"ringside" help:"Name of the cluster: nodes of differently named clusters don't mix."`
+	Cluster string `group:"Cluster" default:"ringside" help:"Name of the cluster: nodes of differently named clusters don't mix."`
 	// Needed when the listen addresses are wildcards and the machine has several networks, or behind NAT.
 	Advertise Host `group:"Cluster" placeholder:"HOST" example:"10.0.0.8" help:"Host by which other nodes reach this one; by default that of each address, and for 0.0.0.0 or [::] the machine's first private address."`
 	// Shown in the ring. Placement does not look at it yet.
@@ -44,7 +44,7 @@ type Cluster struct {
 // Streams is how Redis is used.
 type Streams struct {
 	// The server that holds the streams.
-	Redis RedisURL `group:"Redis" placeholder:"URL" default:"redis://127.0.0.1:6379" help:"Redis server: redis://, rediss:// or unix:// URL."`
+	Redis RedisURL `group:"Redis" default:"redis://127.0.0.1:6379" help:"Redis server: redis://, rediss:// or unix:// URL."`
 	// For a single command; blocking reads have a deadline of their own.
 	RedisTimeout time.Duration `group:"Redis" default:"2s" min:"50ms" max:"1m" help:"How long Redis may take to answer."`
 	// The replay window. Trimming happens at publish, with the next whole node of the stream.

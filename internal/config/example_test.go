@@ -101,14 +101,11 @@ func example(t *testing.T, name, command, intro string, live map[string]string) 
 }
 
 func writeSetting(b *bytes.Buffer, f *kong.Flag, live string) {
-	bounds := strings.TrimPrefix(within(f.Tag.Get("min"), f.Tag.Get("max")), ", ")
-	if bounds != "" {
-		bounds = " " + strings.ToUpper(bounds[:1]) + bounds[1:] + "."
-	}
+	help := describe(f.Value)
 	if f.Tag.Get("example") != "" && live == "" {
-		bounds += " Example:"
+		help += " Example:"
 	}
-	fmt.Fprintf(b, "\n%s", wrap("# ", f.Help+bounds))
+	fmt.Fprintf(b, "\n%s", wrap("# ", help))
 	switch {
 	case live != "":
 		fmt.Fprintf(b, "%s: %s\n", f.Name, live)

@@ -4,6 +4,7 @@ import (
 	"fmt"
 	"reflect"
 	"strconv"
+	"strings"
 	"time"
 
 	"github.com/alecthomas/kong"
@@ -17,6 +18,7 @@ func Options(env []string) []kong.Option {
 		kong.KindMapper(reflect.Int, bounded(strconv.Atoi, "a whole number", "for example 4")),
 		kong.TypeMapper(reflect.TypeFor[time.Duration](), bounded(time.ParseDuration, "a duration", "for example 500ms, 30s, 5m or 1h30m")),
 		kong.TypeMapper(reflect.TypeFor[Size](), bounded(ParseSize, "a size", "for example 512, 64KiB or 1MiB")),
+		kong.ValueFormatter(describe),
 		kong.ConfigureHelp(kong.HelpOptions{Compact: true, WrapUpperBound: 110}),
 	}
 }
@@ -43,6 +45,15 @@ func bounded[T int | time.Duration | Size](parse func(string) (T, error), kind, 
 		target.SetInt(int64(v))
 		return nil
 	}
+}
+
+// describe is the help of a setting with its bounds.
+func describe(v *kong.Value) string {
+	bounds := strings.TrimPrefix(within(v.Tag.Get("min"), v.Tag.Get("max")), ", ")
+	if bounds != "" && bounds != "at least 0" { // nobody would think otherwise
+		return v.Help + " " + strings.ToUpper(bounds[:1]) + bounds[1:] + "."
+	}
+	return v.Help
 }
 
 func within(low, high string) string {
