@@ -127,6 +127,8 @@ func (s *session) upstreamGone(reason closeReason) {
 		reason = closeClient
 	case s.has(isLeg) && reason == closeUpstreamError:
 		reason = closeLegLost // reset or closed, it is the same: there was no End record
+	case s.has(upstreamEnded) && !s.has(isLeg):
+		reason = closeUpstream
 	}
 	if reason == closeClient {
 		s.finish(reason, nil)
@@ -151,6 +153,8 @@ func (s *session) atBoundary() bool {
 	switch {
 	case s.has(isLeg):
 		return s.strip.AtBoundary()
+	case s.has(upstreamEnded):
+		return false // the client has been told so
 	case s.has(isWebSocket):
 		return s.frames.atBoundary()
 	}

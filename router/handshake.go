@@ -86,7 +86,7 @@ func (hs *handshake) parseTopic(seen headSeen) *refusal {
 		panic("BUG: router: a topic's error of another type: " + err.Error())
 	}
 	if te.Reason == "missing" && seen.upgrades == 0 && !seen.eventStream {
-		return refuse(fasthttp.StatusNotFound, "not_found", "there is nothing here: %v", te)
+		return refuse(fasthttp.StatusNotFound, "topic_missing", "%v", te)
 	}
 	return refuse(fasthttp.StatusBadRequest, "topic_"+te.Reason, "%v", te)
 }

@@ -4,6 +4,7 @@ import (
 	"bytes"
 	"encoding/json"
 	"io"
+	"net"
 	"net/http"
 	"strings"
 	"testing"
@@ -36,7 +37,7 @@ func badRequests() []asked {
 	return []asked{
 		{"no topic", "GET / HTTP/1.1", wsHead, 400, "topic_missing"},
 		{"no topic, event stream", "GET / HTTP/1.1", sseHead, 400, "topic_missing"},
-		{"no topic, no session", "GET / HTTP/1.1", "", 404, "not_found"},
+		{"no topic, no session", "GET / HTTP/1.1", "", 404, "topic_missing"},
 		{"empty topic", "GET /t/ HTTP/1.1", wsHead, 400, "topic_empty"},
 		{"empty in the query", "GET /x?topic= HTTP/1.1", wsHead, 400, "topic_empty"},
 		{"long topic", "GET /t/" + strings.Repeat("x", 256) + " HTTP/1.1", wsHead, 400, "topic_too_long"},
@@ -211,6 +212,34 @@ func TestKeptAliveConnection(t *testing.T) {
 	c.send("GET /t/a HTTP/1.1\r\nHost: x\r\n" + wsHead + "\r\nearly")
 	c.answer()
 	g.session().want("early")
+}
+
+// FuzzAnswer holds that no answer of an upstream does harm, and that none opens a tunnel which does not belong to the
+// handshake.
+func FuzzAnswer(f *testing.F) {
+	accept := acceptFor(testKey)
+	const head = "HTTP/1.1 101 Switching Protocols\r\nConnection: Upgrade\r\nUpgrade: websocket\r\n"
+	f.Add([]byte(head+"Sec-WebSocket-Accept: "+accept+"\r\n\r\n"), true)
+	f.Add([]byte(head+"Sec-WebSocket-Accept: "+accept+"\r\nRingside-Leg: v1\r\n\r\n"), true)
+	f.Add([]byte("HTTP/1.1 200 OK\r\nContent-Type: text/event-stream\r\n\r\n"), false)
+	f.Add([]byte("HTTP/1.1 503 Busy\r\nContent-Length: 2\r\n\r\n{}"), false)
+	f.Fuzz(func(t *testing.T, b []byte, websocket bool) {
+		buf := make([]byte, maxAnswerHead)
+		near, far := net.Pipe()
+		go func() { _, _ = far.Write(b); far.Close() }()
+		a, err := readAnswer(near, buf)
+		near.Close()
+		if err != nil {
+			return
+		}
+		hs := &handshake{websocket: websocket, key: testKey}
+		if begins, err := a.begins(hs, true); err == nil && begins && websocket && !bytes.Contains(a.block, []byte(accept)) {
+			t.Fatalf("%q opened a tunnel", b)
+		}
+		if got := a.appendHead(nil, true); bytes.Contains(bytes.ToLower(got), []byte("\nringside-")) {
+			t.Fatalf("%q became %q", b, got)
+		}
+	})
 }
 
 // FuzzFields holds that a header block which is accepted has only fields that can be read in one way.

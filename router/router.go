@@ -122,6 +122,8 @@ func (r *Router) Run(ctx context.Context) error {
 	go func() { loopsDone <- r.group.Run(loops) }()
 	acceptDone := make(chan struct{})
 	go func() { r.acceptLoop(ctx); close(acceptDone) }()
+	r.log.Info("takes clients", zap.String("router", r.deps.ID), zap.String("addr", r.Addr()),
+		zap.Int("loops", len(r.workers)), zap.Int("max_sessions", r.cfg.MaxSessions))
 
 	<-ctx.Done()
 	err := r.stopListening()
