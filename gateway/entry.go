@@ -96,16 +96,16 @@ func encodeV1(e *entry) []byte {
 	j = append(j, `,"id":"`...)
 	j = e.at.AppendText(j)
 	switch {
-	case json.Valid(e.payload):
-		j = append(j, `","data":`...)
-		j = append(j, e.payload...)
-	case utf8.Valid(e.payload):
-		j = append(j, `","data":`...)
-		j = appendQuoted(j, string(e.payload))
-	default:
+	case !utf8.Valid(e.payload): // first: the JSON package does not look into strings
 		j = append(j, `","encoding":"base64","data":"`...)
 		j = base64.StdEncoding.AppendEncode(j, e.payload)
 		j = append(j, '"')
+	case json.Valid(e.payload):
+		j = append(j, `","data":`...)
+		j = append(j, e.payload...)
+	default:
+		j = append(j, `","data":`...)
+		j = appendQuoted(j, string(e.payload))
 	}
 	j = append(j, '}')
 	return wsframe.AppendFrame(make([]byte, 0, len(j)+wsframe.HeaderSize(len(j))), wsframe.Text, j)

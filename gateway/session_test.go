@@ -32,6 +32,7 @@ func TestV1(t *testing.T) {
 		f(`{"score":"2:1"}`, `{"score":"2:1"}`, "")
 		f(`plain "text"`, `"plain \"text\""`, "")
 		f("\xff\x00", `"/wA="`, `"encoding":"base64",`)
+		f("\"\xff\"", `"Iv8i"`, `"encoding":"base64",`) // JSON but for its bytes
 		f(`17`, `17`, "")
 		f(``, `""`, "")
 		f(strings.Repeat("x", 70000), `"`+strings.Repeat("x", 70000)+`"`, "")
@@ -151,6 +152,38 @@ func TestSeveralTopics(t *testing.T) {
 		r.publish("a", "still here")
 		c.want("message")
 	})
+}
+
+// Topics that are only named cost nothing once they are left.
+func TestEmptyTopicsAreForgotten(t *testing.T) {
+	r := start(t, nil)
+	c := r.dial("finals")
+	c.want("welcome")
+	for i := range 200 {
+		c.send(fmt.Sprintf(`{"type":"subscribe","topic":"t%d"}`, i))
+		c.want("subscribed")
+		c.send(fmt.Sprintf(`{"type":"unsubscribe","topic":"t%d"}`, i))
+		c.want("unsubscribed")
+	}
+	if n := r.g.topicCount.Load(); n != 1 {
+		t.Errorf("topics: got %d, want 1", n)
+	}
+	r.publish("finals", "1")
+	c.want("message")
+	c.c.Close()
+	eventually(t, "the session is gone", func() bool { return r.g.Sessions() == 0 })
+	if n := r.g.topicCount.Load(); n != 1 {
+		t.Errorf("topics with a log that lingers: got %d, want 1", n)
+	}
+	if b := r.g.logBytes.Load(); b <= 0 {
+		t.Errorf("log bytes: got %d", b)
+	}
+	for _, s := range r.g.slots {
+		s.sweep(time.Now().Add(time.Second))
+	}
+	if n, b := r.g.topicCount.Load(), r.g.logBytes.Load(); n != 0 || b != 0 {
+		t.Errorf("after the linger: got %d topics, %d bytes, want none", n, b)
+	}
 }
 
 func TestPingAndClose(t *testing.T) {

@@ -74,7 +74,11 @@ func (s *slot) detach(f *feed, now time.Time) {
 	defer s.mu.Unlock()
 	t := f.topic
 	t.feeds = slices.DeleteFunc(t.feeds, func(o *feed) bool { return o == f })
-	if len(t.feeds) == 0 {
+	switch {
+	case len(t.feeds) > 0:
+	case t.log.len() == 0: // nothing worth keeping, and whoever names a thousand topics shall not fill the map
+		s.forget(t)
+	default:
 		t.idle = now
 		t.replay.page = nil
 	}
