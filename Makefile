@@ -32,7 +32,7 @@ test: ## Run all tests, and each fuzz target for a moment; installs redis-server
 .PHONY: race
 race: ## Run all tests with the race detector
 	scripts/setup gcc
-	$(MAKE) test TESTFLAGS='-race $(TESTFLAGS)'
+	$(MAKE) --no-print-directory test TESTFLAGS='-race $(TESTFLAGS)'
 
 .PHONY: e2e
 e2e: ## Run the end-to-end tests only: real processes, a real redis-server
