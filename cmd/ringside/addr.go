@@ -63,23 +63,24 @@ func preferred(addrs []net.Addr) (best netip.Addr, ok bool) {
 	return best, rank > 0
 }
 
-// resolveTimeout is what DNS has to find the advertised address of gossip, which must be numeric.
+// resolveTimeout is what DNS has to find an address of gossip, which must be numeric.
 const resolveTimeout = 5 * time.Second
 
-// numeric turns the host of an address into an IP address.
+// numeric turns the host of an address into an IP address; an empty one, which stands for all, it leaves. It may ask
+// DNS.
 func numeric(addr string) (string, error) {
 	host, port, err := net.SplitHostPort(addr)
 	if err != nil {
 		return "", fmt.Errorf("address %q: %w", addr, err)
 	}
-	if _, err := netip.ParseAddr(host); err == nil {
+	if _, err := netip.ParseAddr(host); err == nil || host == "" {
 		return addr, nil
 	}
 	ctx, cancel := context.WithTimeout(context.Background(), resolveTimeout)
 	defer cancel()
 	ips, err := net.DefaultResolver.LookupNetIP(ctx, "ip", host)
 	if err != nil {
-		return "", fmt.Errorf("advertise: %w", err)
+		return "", err
 	}
 	return net.JoinHostPort(ips[0].Unmap().String(), port), nil
 }

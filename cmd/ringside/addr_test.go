@@ -28,6 +28,24 @@ func TestAdvertised(t *testing.T) {
 	}
 }
 
+func TestNumeric(t *testing.T) {
+	f := func(addr, want string) {
+		t.Helper()
+		if got, err := numeric(addr); err != nil || got != want {
+			t.Errorf("%s: got %q, %v, want %q", addr, got, err, want)
+		}
+	}
+	f("10.0.0.7:80", "10.0.0.7:80")
+	f("[::1]:80", "[::1]:80")
+	f(":80", ":80")
+	if got, err := numeric("localhost:80"); err != nil || got != "127.0.0.1:80" && got != "[::1]:80" {
+		t.Errorf("localhost: got %q, %v", got, err)
+	}
+	if _, err := numeric("no-such-host.invalid:80"); err == nil {
+		t.Error("a name that is not known: want an error")
+	}
+}
+
 func TestPreferred(t *testing.T) {
 	f := func(want string, addrs ...string) {
 		t.Helper()

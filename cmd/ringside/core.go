@@ -165,8 +165,12 @@ func (c *core) buildGossip() error {
 	if self.Admin, err = advertised(c.admin.Addr(), c.set.Advertise); err != nil {
 		return err
 	}
+	bind, err := numeric(string(c.set.gossip)) // memberlist takes a name for a wildcard
+	if err != nil {
+		return fmt.Errorf("gossip: %w", err)
+	}
 	cfg := gossip.Config{
-		Bind: string(c.set.gossip), Cluster: c.set.Cluster.Cluster, Secret: c.secret, Self: self, Static: c.static(),
+		Bind: bind, Cluster: c.set.Cluster.Cluster, Secret: c.secret, Self: self, Static: c.static(),
 	}
 	for _, p := range c.set.Join {
 		cfg.Join = append(cfg.Join, string(p))
@@ -176,7 +180,7 @@ func (c *core) buildGossip() error {
 			return err
 		}
 		if cfg.Advertise, err = numeric(cfg.Advertise); err != nil {
-			return err
+			return fmt.Errorf("advertise: %w", err)
 		}
 	}
 	if c.gossip, err = gossip.New(cfg, c.log.Named("gossip")); err != nil {

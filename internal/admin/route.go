@@ -1,6 +1,7 @@
 package admin
 
 import (
+	"errors"
 	"fmt"
 	"net/http"
 	"net/http/pprof"
@@ -12,8 +13,8 @@ import (
 // route is what serves a path, or everything below one when the path ends with a slash.
 type route struct {
 	path    string
-	name    string // label of the metrics
-	methods []string
+	name    string                                             // label of the metrics
+	methods []string                                           // nil: it looks for itself
 	serve   func(w http.ResponseWriter, r *http.Request) error // nil, or what to answer
 }
 
@@ -28,6 +29,7 @@ func (s *Server) routes() []route {
 		{"/publish/", "publish", post, s.servePublishRaw},
 		{"/drain", "drain", post, s.serveDrain},
 		{"/debug/pprof/", "pprof", append(get, http.MethodPost), servePprof},
+		{"/", "other", nil, s.serveRoot},
 	}
 }
 
@@ -43,37 +45,31 @@ func (s *Server) handler() http.Handler {
 		h.Set("X-Content-Type-Options", "nosniff")
 		h.Set("Cache-Control", "no-store")
 		rt := find(routes, r.URL.EscapedPath())
-		err := cross.Check(r)
+		var err error
 		switch {
-		case err != nil:
+		case cross.Check(r) != nil:
 			err = refuse(http.StatusForbidden, "cross_origin", "a page of another site must not use the admin port")
-		case rt == nil:
-			rt = &route{name: "other"}
-			err = s.serveRoot(out, r)
-		case !slices.Contains(rt.methods, r.Method):
+		case rt.methods != nil && !slices.Contains(rt.methods, r.Method):
 			h.Set("Allow", strings.Join(rt.methods, ", "))
 			err = refuse(http.StatusMethodNotAllowed, "method", fmt.Sprintf("%s takes %s", rt.path, strings.Join(rt.methods, ", ")))
 		default:
 			err = rt.serve(out, r)
 		}
-		name := "other"
-		if rt != nil {
-			name = rt.name
-		}
 		if err != nil {
-			s.fail(out, name, err)
+			s.fail(out, rt.name, err)
 		}
-		s.metrics.answered(name, out.status(), time.Since(started))
+		s.metrics.answered(rt.name, out.status(), time.Since(started))
 	})
 }
 
-func find(routes []route, path string) *route {
-	for i, rt := range routes {
+// find is the first route that a path belongs to; the last one takes every path.
+func find(routes []route, path string) route {
+	for _, rt := range routes {
 		if path == rt.path || strings.HasSuffix(rt.path, "/") && strings.HasPrefix(path, rt.path) {
-			return &routes[i]
+			return rt
 		}
 	}
-	return nil
+	return routes[len(routes)-1] // "*" of an OPTIONS request
 }
 
 // plain makes a route's function of a handler that answers by itself.
@@ -84,10 +80,11 @@ func plain(h http.HandlerFunc) func(http.ResponseWriter, *http.Request) error {
 	}
 }
 
-// servePprof serves profiles. A CPU profile or a trace takes as long as it is asked to.
+// servePprof serves profiles. A CPU profile or a trace takes as long as it is asked to: without the read deadline the
+// server would take a client that waits for one that has gone.
 func servePprof(w http.ResponseWriter, r *http.Request) error {
 	rc := http.NewResponseController(w)
-	if err := rc.SetWriteDeadline(time.Time{}); err != nil {
+	if err := errors.Join(rc.SetWriteDeadline(time.Time{}), rc.SetReadDeadline(time.Time{})); err != nil {
 		return err
 	}
 	switch r.URL.Path {
