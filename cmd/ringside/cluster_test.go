@@ -11,6 +11,7 @@ import (
 	"testing"
 
 	"github.com/alicebob/miniredis/v2"
+	"github.com/prometheus/client_golang/prometheus/testutil/promlint"
 
 	"github.com/ringside-edge/ringside/internal/testcluster"
 )
@@ -103,6 +104,9 @@ func TestRoles(t *testing.T) {
 		if !strings.Contains(metrics.Body, want) {
 			t.Errorf("/metrics lacks %s", want)
 		}
+	}
+	if problems, err := promlint.New(strings.NewReader(metrics.Body)).Lint(); err != nil || len(problems) > 0 {
+		t.Errorf("/metrics: %v, %v", problems, err)
 	}
 
 	code, out, errOut = command(t.Context(), "", nil, "drain", "--of", "http://"+router.Admin, "g1")
