@@ -16,6 +16,7 @@ func TestSessionLimit(t *testing.T) {
 	g := gateway(t, "g1")
 	r := start(t, false, func(c *Config, _ *Deps) { c.MaxSessions = 2 }, g)
 	first := r.open("a", wsHead, "")
+	f := g.session()
 	r.open("a", wsHead, "")
 	c := r.connect()
 	c.send("GET /t/a HTTP/1.1\r\nHost: x\r\n" + wsHead + "\r\n")
@@ -25,7 +26,7 @@ func TestSessionLimit(t *testing.T) {
 	if got := r.value("refused_total", "reason=full"); got != 1 {
 		t.Errorf("refused_total{full}: got %v, want 1", got)
 	}
-	g.session().write(record(leg.End, ""))
+	f.write(record(leg.End, ""))
 	first.rest()
 	first.conn.Close()
 	eventually(t, "there is room again", func() bool { return r.r.Sessions() == 1 })

@@ -39,9 +39,9 @@ const (
 	codeRestart  = 1012
 )
 
-// closeGrace is how long a client that has been told everything may take to close, about two seconds: closing first
-// could lose it our last bytes.
-var closeGrace = ticksOf(2000)
+// closeGrace is how long a client that has been told everything may take to close: closing first could lose it our last
+// bytes.
+const closeGrace = 2 * time.Second
 
 // How long a client is told to stay away: at least minDelay, and at most maxCrashDelay when its gateway has crashed,
 // spread so that the sessions of a gateway don't come back all at once.
@@ -55,46 +55,30 @@ func crashDelay() time.Duration { return minDelay + rand.N(maxCrashDelay-minDela
 // drainDelay is spread over the drain window.
 func (r *Router) drainDelay() time.Duration { return minDelay + rand.N(r.cfg.DrainWindow) }
 
-// clientEOF is called when the client sends nothing any more. It may still want to hear the rest.
+// clientEOF is called when the client sends nothing any more, and all that it had sent is passed on: the end is, too. It
+// may still want to hear the rest.
 func (s *session) clientEOF() {
 	s.flags |= clientEnded
 	switch {
-	case s.waitsUp():
 	case s.has(ending):
 		if !s.waitsDown() {
 			s.close(s.reason)
 		}
-	default:
-		s.passClientEnd()
-	}
-}
-
-// passClientEnd passes the client's end on, behind all that it had sent.
-func (s *session) passClientEnd() {
-	if s.has(upstreamEnded) && !s.waitsDown() {
+	case s.has(upstreamEnded):
 		s.close(closeUpstream)
-		return
-	}
-	if err := s.upstream.CloseWrite(); err != nil {
+	case s.upstream.CloseWrite() != nil:
 		s.upstreamIsDeaf()
 	}
 }
 
-// upstreamEOF is called when the upstream sends nothing any more. A leg is over then. A raw upstream may still listen.
+// upstreamEOF is called when the upstream sends nothing any more, and all that it had sent is passed on. A leg is over
+// then. A raw upstream may still listen, so that its end is passed on as well.
 func (s *session) upstreamEOF() {
 	s.flags |= upstreamEnded
 	switch {
 	case s.has(isLeg):
 		s.upstreamGone(closeLegLost)
-	case !s.waitsDown():
-		s.passEnd()
-	}
-}
-
-// passEnd passes a raw upstream's end on, behind all that it had sent.
-func (s *session) passEnd() {
-	switch {
-	case s.has(clientEnded) && !s.waitsUp():
+	case s.has(clientEnded):
 		s.close(closeClient)
 	case s.has(upstreamDeaf) || !s.has(isWebSocket): // whatever the client does, nobody hears it
 		s.finish(closeUpstream, nil)
@@ -111,8 +95,8 @@ func (s *session) upstreamIsDeaf() {
 		s.w.counts.dropped.add(uint64(len(s.waiting.up)))
 		s.keepUp(nil)
 	}
-	if s.has(upstreamEnded) && !s.waitsDown() {
-		s.passEnd()
+	if s.has(upstreamEnded) {
+		s.finish(closeUpstream, nil)
 		return
 	}
 	s.pumpDown()

@@ -3,6 +3,7 @@ package router
 import (
 	"encoding/json"
 	"fmt"
+	"net"
 	"strings"
 	"testing"
 	"time"
@@ -219,6 +220,73 @@ func TestLegProtocol(t *testing.T) {
 	})
 }
 
+// TestLastWords ends a session while its client's socket is full: what waits comes first, then the last words, then the
+// end.
+func TestLastWords(t *testing.T) {
+	s := rawServer(t, "s1")
+	r := start(t, false, nil, s)
+	c := r.open("a", wsHead, "")
+	f := s.session()
+	sent := make(chan int, 1)
+	go func() {
+		n, _ := f.conn.Write(make([]byte, 64<<20))
+		sent <- n
+	}()
+	eventually(t, "the client's socket is full", func() bool { return r.value("sessions_blocked", "to=client") == 1 })
+	forwarded := 0
+	r.r.onEveryLoop(func(w *worker) {
+		for _, s := range w.sessions {
+			forwarded = len(s.waiting.down)
+			s.finish(closeDrain, []byte("last words"))
+		}
+	})
+	forwarded += int(r.value("forwarded_bytes_total", "to=client"))
+	got := c.rest()
+	if !strings.HasSuffix(got, "\x00last words") || len(got) < 1<<10 || len(got) > forwarded+len("last words") {
+		t.Errorf("got %d bytes, of %d that were handed on, ending in %q", len(got), forwarded, got[max(0, len(got)-20):])
+	}
+	<-sent
+	c.conn.Close()
+	r.closedFor(closeDrain)
+	r.empty()
+}
+
+// TestEndBehindFullLeg ends a session whose client has gone behind bytes that the gateway does not take: nobody waits for
+// it any more.
+func TestEndBehindFullLeg(t *testing.T) {
+	g := gateway(t, "g1")
+	r := start(t, false, nil, g)
+	r.r.onEveryLoop(func(w *worker) { w.grace = 1 << 30 })
+	c := r.open("a", wsHead, "")
+	f := g.session()
+	go func() { _, _ = c.conn.Write(make([]byte, 8<<20)); _ = c.conn.CloseWrite() }()
+	eventually(t, "the gateway's socket is full", func() bool { return r.value("sessions_blocked", "to=upstream") == 1 })
+	f.write(record(leg.End, "bye"))
+	c.want("bye")
+	r.closedFor(closeEnd)
+	r.empty()
+}
+
+// TestAbandon undoes a session whose client is lost between the handshake and the event loop.
+func TestAbandon(t *testing.T) {
+	r := start(t, false, nil)
+	near, far := net.Pipe()
+	client, other := net.Pipe()
+	defer other.Close()
+	c := &httpConn{Conn: client, r: r.r}
+	r.r.sessions.Add(1)
+	c.taken = &takeover{r: r.r, c: c, up: &upstream{conn: near, buf: new([]byte)}}
+	if !r.r.conns.reserve(t.Context()) {
+		t.Fatal("no place")
+	}
+	r.r.conns.add(c, func(c *httpConn) { c.Close() })
+	if _, err := far.Read(make([]byte, 1)); err == nil {
+		t.Error("the upstream is still open")
+	}
+	r.closedFor(closeSetup)
+	r.empty()
+}
+
 // TestClientGone looks whether a client that leaves takes its leg along.
 func TestClientGone(t *testing.T) {
 	bothLoops(t, func(t *testing.T, portable bool) {
@@ -283,7 +351,7 @@ func TestEventStreams(t *testing.T) {
 		if got := c.rest(); got != "" {
 			t.Errorf("got %q, want the end", got)
 		}
-		c.conn.Close()
+		r.closedFor(closeUpstream) // though the client does not go
 		if got := r.value("dropped_bytes_total"); got == 0 {
 			t.Error("dropped_bytes_total: got 0, want what the client of the event stream has sent")
 		}

@@ -1,6 +1,8 @@
 package router
 
 import (
+	"io"
+	"net"
 	"net/http"
 	"slices"
 	"strings"
@@ -43,7 +45,7 @@ func TestHeaderHygiene(t *testing.T) {
 				t.Errorf("%s: %s: %q came through", id, name, v)
 			}
 		}
-		if strings.Contains(f.head, "6.6.6.6") || strings.Contains(f.head, "v9") || strings.Contains(f.head, "mac=3") {
+		if strings.Contains(f.head, "6.6.6.6") || strings.Contains(f.head, "v9") || strings.Contains(f.head, "t=1,n=2") {
 			t.Errorf("%s: a Ringside header came through:\n%s", id, f.head)
 		}
 		if got := f.req.Header.Values("Connection"); !slices.Equal(got, []string{"Upgrade"}) {
@@ -97,6 +99,38 @@ func TestAnswerHygiene(t *testing.T) {
 		}
 		if got, want := h.Get("Sec-WebSocket-Extensions") != "", u.static; got != want {
 			t.Errorf("%s: an extension was chosen: got %v, want %v", u.id, got, want)
+		}
+	}
+}
+
+// TestForeignLeg looks whether only our own gateways can begin a leg.
+func TestForeignLeg(t *testing.T) {
+	s := rawServer(t, "s1")
+	s.setReply(func(f *far) bool { f.write(f.answer(leg.HeaderLeg+": v1\r\n") + record(leg.Data, "x")); return true })
+	r := start(t, false, nil, s)
+	r.open("a", wsHead, "").want(record(leg.Data, "x"))
+}
+
+// TestAnswerPieces reads an answer's head in pieces of every size.
+func TestAnswerPieces(t *testing.T) {
+	const head = "HTTP/1.1 103 Early Hints\r\nLink: x\r\n\r\nHTTP/1.1 101 OK\r\nX-A: b\r\n\r\n"
+	for size := 1; size <= len(head)+4; size++ {
+		near, far := net.Pipe()
+		go func() {
+			for left := head + "rest"; left != ""; {
+				n := min(size, len(left))
+				_, _ = io.WriteString(far, left[:n])
+				left = left[n:]
+			}
+			far.Close()
+		}()
+		a, err := readAnswer(near, make([]byte, maxAnswerHead))
+		if err != nil {
+			t.Fatalf("in pieces of %d: %v", size, err)
+		}
+		rest, _ := io.ReadAll(near)
+		if got := string(a.rest) + string(rest); a.status != 101 || string(a.block) != "X-A: b\r\n\r\n" || got != "rest" {
+			t.Errorf("in pieces of %d: got %d %q %q", size, a.status, a.block, got)
 		}
 	}
 }

@@ -132,7 +132,7 @@ func (s *session) Sweep(c *eventloop.Conn, now int64) {
 		s.close(closeWriteTimeout)
 	case s.waitsUp() && t-s.waiting.upSince > w.writeTimeout:
 		s.upstreamGone(closeUpstreamTimeout)
-	case s.has(ending) && !s.waitsDown() && t-s.since > closeGrace:
+	case s.has(ending) && !s.waitsDown() && t-s.since > w.grace:
 		s.close(s.reason)
 	case !s.has(ending) && t-s.moved > w.idleTimeout:
 		s.upstreamGone(closeIdle)

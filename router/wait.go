@@ -59,8 +59,7 @@ func (s *session) forget() {
 	s.waiting = nil
 }
 
-// flushDown writes what waits for the client, and does what had to wait for that. It reports whether the upstream can
-// be read on.
+// flushDown writes what waits for the client. It reports whether the upstream can be read on.
 func (s *session) flushDown() bool {
 	n, err := s.client.Write(s.waiting.down)
 	if err != nil {
@@ -81,12 +80,8 @@ func (s *session) flushDown() bool {
 	s.waiting.down = nil
 	c.blocked[toClient].sub(1)
 	s.settle()
-	switch {
-	case s.has(ending):
+	if s.has(ending) {
 		s.said()
-		return false
-	case s.has(upstreamEnded):
-		s.passEnd()
 		return false
 	}
 	return true
@@ -113,9 +108,5 @@ func (s *session) flushUp() bool {
 	s.waiting.up = nil
 	c.blocked[toUpstream].sub(1)
 	s.settle()
-	if s.has(clientEnded) {
-		s.passClientEnd()
-		return false
-	}
 	return true
 }

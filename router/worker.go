@@ -13,13 +13,14 @@ type worker struct {
 	owed     float64 // of a drain: sessions that should have been sent away by now, below one
 	read     int     // bytes that one read takes at most
 
-	idleTimeout, writeTimeout ticks
+	idleTimeout, writeTimeout, grace ticks
 }
 
 func newWorker(r *Router, l *eventloop.Loop) *worker {
 	return &worker{
 		r: r, loop: l, counts: &counts{}, read: readBuffer,
 		idleTimeout: ticksOf(r.cfg.IdleTimeout.Milliseconds()), writeTimeout: ticksOf(r.cfg.WriteTimeout.Milliseconds()),
+		grace: ticksOf(closeGrace.Milliseconds()),
 	}
 }
 
