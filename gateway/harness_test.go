@@ -13,6 +13,7 @@ import (
 	"go.uber.org/goleak"
 	"go.uber.org/zap"
 
+	"github.com/ringside-edge/ringside/internal/position"
 	"github.com/ringside-edge/ringside/internal/testcluster"
 	topics "github.com/ringside-edge/ringside/internal/topic"
 	"github.com/ringside-edge/ringside/leg"
@@ -110,6 +111,21 @@ func (r *rig) publish(topic, payload string) string {
 		r.t.Fatalf("publish: %v", err)
 	}
 	return p.Position.String()
+}
+
+// tailed waits until the gateway's tail has come to the entry at id.
+func (r *rig) tailed(topic, id string) {
+	r.t.Helper()
+	want, err := position.Parse(id)
+	if err != nil {
+		r.t.Fatal(err)
+	}
+	s := r.g.slots[r.g.slotOf(topic)]
+	eventually(r.t, "the tail has come to "+id, func() bool {
+		s.mu.Lock()
+		defer s.mu.Unlock()
+		return !s.at.ID.Less(want.ID)
+	})
 }
 
 // redisDo sends a command to Redis by itself.

@@ -132,6 +132,7 @@ func TestGapWhenTrimmed(t *testing.T) {
 func TestGapInAnotherEpoch(t *testing.T) {
 	bothLoops(t, nil, func(t *testing.T, r *rig) {
 		id := r.publish("finals", "1")
+		r.tailed("finals", id)
 		p, _ := position.Parse(id)
 		p.Epoch++
 		c := r.dial("finals?since=" + p.String())
@@ -185,13 +186,8 @@ func TestPositionAheadOfTheTail(t *testing.T) {
 // Where the past can't be read, the session is told to come back instead of waiting for ever.
 func TestNoReplayWithoutRedis(t *testing.T) {
 	r := start(t, func(c *Config) { c.ReplayTimeout = 300 * time.Millisecond })
-	first, _ := r.publishNumbers("finals", 1, 5)
-	eventually(t, "the tail has seen them", func() bool {
-		s := r.g.slots[r.g.slotOf("finals")]
-		s.mu.Lock()
-		defer s.mu.Unlock()
-		return s.at.ID.Seq+s.at.ID.Ms > 0 && s.at.String() >= first
-	})
+	first, last := r.publishNumbers("finals", 1, 5)
+	r.tailed("finals", last)
 	r.redis.SetError("LOADING in a test")
 	c := r.dial("finals?since=" + first)
 	c.want("welcome")
@@ -199,4 +195,16 @@ func TestNoReplayWithoutRedis(t *testing.T) {
 		t.Errorf("got %v, want 1013", ce)
 	}
 	r.redis.SetError("")
+}
+
+// A gateway whose tails have lost Redis says so.
+func TestTailsLostAndFound(t *testing.T) {
+	r := start(t, nil)
+	addr := r.redis.Addr()
+	r.redis.Close()
+	eventually(t, "the tails are missing", func() bool { return r.g.tails.missingNow() == 256 && r.g.Ready() != nil })
+	if err := r.redis.StartAddr(addr); err != nil {
+		t.Fatal(err)
+	}
+	eventually(t, "the gateway is ready again", func() bool { return r.g.tails.missingNow() == 0 && r.g.Ready() == nil })
 }

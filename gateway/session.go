@@ -3,7 +3,6 @@ package gateway
 import (
 	"errors"
 	"io"
-	"time"
 
 	"go.uber.org/zap"
 
@@ -334,7 +333,7 @@ func (s *session) Sweep(_ *eventloop.Conn, now int64) {
 			told = true
 		}
 		if sub.state != subLive && !s.blocked() && now-sub.since > cfg.ReplayTimeout.Milliseconds() {
-			s.finish(closeNoReplay, reconnectDelay(time.Duration(backoffMax)))
+			s.finish(closeNoReplay, reconnectDelay(backoffMax))
 		}
 	})
 	if beat && !told && s.format != formatSSE && !s.blocked() {

@@ -124,6 +124,7 @@ func (t *tails) started(n int) {
 func (t *tails) lost(n int, err error) {
 	t.mu.Lock()
 	defer t.mu.Unlock()
+	t.stands[n] = false
 	t.lastErr = err
 }
 

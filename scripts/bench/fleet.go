@@ -67,15 +67,6 @@ func (f *fleet) stop() error {
 	return errors.Join(errs...)
 }
 
-// pids are the load processes' numbers.
-func (f *fleet) pids() []int {
-	var list []int
-	for _, p := range f.procs {
-		list = append(list, p.cmd.Process.Pid)
-	}
-	return list
-}
-
 // open opens subscribers of a path, spread over the processes.
 func (f *fleet) open(addr, path, protocol string, sessions int) error {
 	orders := make([]order, len(f.procs))
