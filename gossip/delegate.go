@@ -8,7 +8,7 @@ import (
 	"go.uber.org/zap"
 )
 
-// delegate is what memberlist calls. Nothing in it may block or call memberlist.
+// delegate is what memberlist calls, mostly with its locks held. Nothing in it may block or call memberlist back.
 type delegate struct{ n *Node }
 
 var errDeparted = errors.New("this node has left")
@@ -23,15 +23,16 @@ func (d delegate) NodeMeta(int) []byte {
 	return b
 }
 
-// NotifyMsg implements memberlist.Delegate: a load.
+// NotifyMsg implements memberlist.Delegate: a load. News goes on to others, because whom it concerns tells only a few.
 func (d delegate) NotifyMsg(b []byte) {
 	l, ok := decodeLoad(b)
 	if !ok {
 		d.n.metrics.badMessages.Add(1)
 		return
 	}
-	if d.n.view.merge([]load{l}) {
+	for _, l := range d.n.view.merge([]load{l}) {
 		d.n.loads.Store(true)
+		d.n.queue.QueueBroadcast(loadBroadcast{l})
 	}
 }
 
@@ -44,7 +45,7 @@ func (d delegate) GetBroadcasts(overhead, limit int) [][]byte {
 func (d delegate) LocalState(bool) []byte {
 	loads := d.n.view.allLoads()
 	d.n.mu.Lock()
-	own := d.n.load
+	own := d.n.load.load
 	d.n.mu.Unlock()
 	if own.seq > 0 {
 		loads = append(loads, own)
@@ -54,7 +55,7 @@ func (d delegate) LocalState(bool) []byte {
 
 // MergeRemoteState implements memberlist.Delegate.
 func (d delegate) MergeRemoteState(b []byte, _ bool) {
-	if d.n.view.merge(decodeLoads(b)) {
+	if len(d.n.view.merge(decodeLoads(b))) > 0 {
 		d.n.loads.Store(true)
 	}
 }
@@ -80,7 +81,9 @@ func (d delegate) NotifyUpdate(node *memberlist.Node) {
 	m, boot, err := decodeMeta(node.Meta)
 	if err != nil {
 		d.n.metrics.badMeta.Add(1)
-		d.n.log.Warn("a node is left out", zap.String("address", node.Address()), zap.Error(err))
+		if d.n.metrics.mayWarn("meta", time.Now()) {
+			d.n.log.Warn("a node is left out: its version of the program differs too much", zap.String("gossip", node.Address()), zap.Error(err))
+		}
 		return
 	}
 	m.Gossip = node.Address()
@@ -96,18 +99,3 @@ func (d delegate) NotifyLeave(node *memberlist.Node) {
 	d.n.view.remove(node.Name, node.Address(), node.State == memberlist.StateLeft, time.Now())
 	signal(d.n.dirty)
 }
-
-// loadBroadcast is a load on its way to the others; a newer one of the same node takes its place.
-type loadBroadcast struct{ l load }
-
-// Invalidates implements memberlist.Broadcast.
-func (b loadBroadcast) Invalidates(o memberlist.Broadcast) bool {
-	other, ok := o.(loadBroadcast)
-	return ok && other.l.node == b.l.node
-}
-
-// Message implements memberlist.Broadcast.
-func (b loadBroadcast) Message() []byte { return b.l.append(nil) }
-
-// Finished implements memberlist.Broadcast.
-func (loadBroadcast) Finished() {}

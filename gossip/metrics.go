@@ -18,7 +18,8 @@ type metrics struct {
 	badMessages atomic.Uint64
 	badMeta     atomic.Uint64
 	ghosts      atomic.Uint64
-	duplicates  atomic.Int64
+	replaced    atomic.Int64
+	suppressed  atomic.Uint64
 	rejected    *prometheus.CounterVec
 	joinErrors  *prometheus.CounterVec
 
@@ -30,20 +31,28 @@ func newMetrics() *metrics {
 	vec := func(name, help string) *prometheus.CounterVec {
 		return prometheus.NewCounterVec(prometheus.CounterOpts{Name: "ringside_gossip_" + name, Help: help}, []string{"reason"})
 	}
-	return &metrics{
+	m := &metrics{
 		rejected:   vec("rejected_total", "Gossip refused, by what was different: the secret or the cluster."),
-		joinErrors: vec("join_errors_total", "Nodes that did not answer, by why they were joined: seeds, rejoin or lost."),
+		joinErrors: vec("join_errors_total", "Seeds and lost nodes that could not be joined, by why."),
 		warned:     make(map[string]time.Time),
 	}
+	for _, r := range rejections { // so that a rate shows the first one
+		m.rejected.WithLabelValues(r.reason)
+	}
+	for _, r := range []string{joinResolve, joinRefused, joinTimeout, joinClosed, joinSecret, joinOther} {
+		m.joinErrors.WithLabelValues(r)
+	}
+	return m
 }
 
-// warnEvery is how often the same refusal is logged.
+// warnEvery is how often the same complaint is logged.
 const warnEvery = time.Minute
 
+// mayWarn reports whether it is time to log this complaint, one of a closed set.
 func (m *metrics) mayWarn(reason string, now time.Time) bool {
 	m.mu.Lock()
 	defer m.mu.Unlock()
-	if now.Sub(m.warned[reason]) < warnEvery {
+	if last, ok := m.warned[reason]; ok && now.Sub(last) < warnEvery {
 		return false
 	}
 	m.warned[reason] = now
@@ -56,13 +65,15 @@ func desc(name, help string, labels ...string) *prometheus.Desc {
 
 //nolint:gochecknoglobals // descriptors are constants in all but name
 var (
-	descMembers    = desc("members", "Members known, this one included.", "role", "state")
-	descChanges    = desc("changes_total", "Changes of the membership.")
-	descRing       = desc("ring_version", "The ring's version as a number: nodes agree when it is equal.")
-	descDuplicates = desc("replaced_members", "Nodes whose ID a later one claims.")
-	descTell       = desc("tell_errors_total", "Changes of this node that could not be told at once.")
-	descBad        = desc("bad_messages_total", "Messages and metadata that were not understood.")
-	descGhosts     = desc("ghosts_total", "States of departed nodes that were kept from coming back.")
+	descMembers  = desc("members", "Members known, this one included.", "role", "state")
+	descChanges  = desc("changes_total", "Changes of the membership.")
+	descRing     = desc("ring_version", "The ring's version as a number: nodes agree when it is equal.")
+	descReplaced = desc("replaced_members", "Live nodes whose ID a later one claims: for seconds after a restart, for long when two have one ID.")
+	descLost     = desc("lost_members", "Nodes that went without a word and are looked for.")
+	descQuiet    = desc("log_suppressed_total", "Lines of memberlist that were not logged because there were too many.")
+	descTell     = desc("tell_errors_total", "Changes of this node that could not be told at once.")
+	descBad      = desc("bad_messages_total", "Messages and metadata that were not understood.")
+	descGhosts   = desc("ghosts_total", "States of departed nodes that were kept from coming back.")
 )
 
 // Describe implements prometheus.Collector.
@@ -86,10 +97,11 @@ func (n *Node) Collect(ch chan<- prometheus.Metric) {
 	// The first 52 bits, which a float64 holds exactly.
 	version, _ := strconv.ParseUint(r.Version()[:13], 16, 64)
 	ch <- prometheus.MustNewConstMetric(descRing, prometheus.GaugeValue, float64(version))
-	ch <- prometheus.MustNewConstMetric(descDuplicates, prometheus.GaugeValue, float64(n.metrics.duplicates.Load()))
+	ch <- prometheus.MustNewConstMetric(descReplaced, prometheus.GaugeValue, float64(n.metrics.replaced.Load()))
+	ch <- prometheus.MustNewConstMetric(descLost, prometheus.GaugeValue, float64(n.view.lostSize()))
 	for d, v := range map[*prometheus.Desc]uint64{
 		descChanges: n.metrics.changes.Load(), descTell: n.metrics.tellErrors.Load(),
-		descBad: n.metrics.badMessages.Load() + n.metrics.badMeta.Load(), descGhosts: n.metrics.ghosts.Load(),
+		descBad: n.metrics.badMessages.Load() + n.metrics.badMeta.Load(), descGhosts: n.metrics.ghosts.Load(), descQuiet: n.metrics.suppressed.Load(),
 	} {
 		ch <- prometheus.MustNewConstMetric(d, prometheus.CounterValue, float64(v))
 	}

@@ -2,8 +2,6 @@ package gossip
 
 import (
 	"context"
-	"math/rand/v2"
-	"slices"
 	"sync"
 	"time"
 
@@ -13,15 +11,21 @@ import (
 )
 
 const (
-	loadEvery   = time.Second
-	rejoinMin   = 15 * time.Second // jittered up to twice that
-	joinMin     = 200 * time.Millisecond
-	joinMax     = 5 * time.Second
-	tellTimeout = 500 * time.Millisecond
+	loadEvery   = time.Second            // how often loads make a ring, and how often one's own is told
+	tellTimeout = 500 * time.Millisecond // for a change of one's own metadata
+	clashAfter  = 10 * time.Second       // a crash is known long before: two nodes with one ID both live
 )
 
-// Run joins the cluster and takes part until ctx ends; then it leaves, if that is still to be done, and stops. It must be
-// called once.
+// Run joins the cluster and takes part until ctx ends; then it leaves, unless [Node.Leave] was called, and stops. It must
+// be called once. It returns nil unless the listeners can't be closed. A probe of memberlist's that is under way outlives
+// it by the probe's time-out: memberlist waits for none.
+//
+// What it runs:
+//
+//	memberlist ──callbacks──► view ──dirty──► follow ──► ring, subscribers
+//	SetState ──tell──► announce ──► memberlist
+//	SetLoad ──────────► (queue) ◄── follow, once a second
+//	                               keepJoined ──► memberlist
 func (n *Node) Run(ctx context.Context) error {
 	if n.cfg.Secret == "" {
 		n.log.Warn("gossip is not encrypted: no secret is set")
@@ -31,14 +35,17 @@ func (n *Node) Run(ctx context.Context) error {
 	wg.Go(func() { n.announce(ctx) })
 	wg.Go(func() { n.keepJoined(ctx) })
 	<-ctx.Done()
-	wg.Wait()
 	leave, cancel := context.WithTimeout(context.WithoutCancel(ctx), tellTimeout)
 	defer cancel()
-	_ = n.Leave(leave) // best effort: the others notice anyway
-	return n.list.Shutdown()
+	if err := n.Leave(leave); err != nil { // the others notice anyway
+		n.log.Info("the others may take this node for dead", zap.Error(err))
+	}
+	err := n.list.Shutdown()
+	wg.Wait() // a join that has begun ends by its own time-out
+	return err
 }
 
-// follow publishes a ring for every change.
+// follow publishes a ring for every change, tells this node's load, and looks after clashes.
 func (n *Node) follow(ctx context.Context) {
 	tick := time.NewTicker(loadEvery)
 	defer tick.Stop()
@@ -49,6 +56,8 @@ func (n *Node) follow(ctx context.Context) {
 		case <-n.dirty:
 			n.rebuild()
 		case <-tick.C:
+			n.tellLoad(time.Now())
+			n.checkClashes(time.Now())
 			if n.loads.Swap(false) {
 				n.rebuild()
 			}
@@ -58,46 +67,71 @@ func (n *Node) follow(ctx context.Context) {
 
 // rebuild computes the ring of what is known now, and tells the subscribers when anything but a load has changed.
 func (n *Node) rebuild() {
-	n.mu.Lock()
-	defer n.mu.Unlock() // so that an older ring never replaces a newer one
-	self := n.self
-	self.Load = n.load.load
-	ms, replaced := n.view.members(peer{n.name, self, n.boot}, n.cfg.Static)
-	n.report(replaced)
-	next := ring.New(ms)
+	n.building.Lock()
+	defer n.building.Unlock() // so that an older ring never replaces a newer one
+	members, replaced := n.view.members(n.me(), n.cfg.Static)
+	next := ring.New(members)
 	was := n.ring.Swap(next)
-	if same(was.Members(), next.Members()) {
+	n.noteClashes(replaced, time.Now())
+	changes := compare(was.Members(), next.Members())
+	if len(changes) == 0 {
 		return
 	}
 	n.metrics.changes.Add(1)
+	for _, c := range changes {
+		n.log.Info("membership", zap.String("what", c.what), zap.Stringer("role", c.member.Role), zap.String("id", c.member.ID),
+			zap.Stringer("state", c.member.State), zap.String("address", c.member.Addr), zap.String("gossip", c.member.Gossip))
+	}
+	n.mu.Lock()
+	defer n.mu.Unlock()
 	for ch := range n.subscribers {
 		signal(ch)
 	}
 }
 
-// same reports whether two memberships differ in nothing but loads.
-func same(a, b []ring.Member) bool {
-	return slices.EqualFunc(a, b, func(x, y ring.Member) bool {
-		x.Load, y.Load = 0, 0
-		return x == y
-	})
+// clash is a node whose ID another one claims that counts more.
+type clash struct {
+	loser, winner peer
+	since         time.Time
+	told          bool
 }
 
-// report says once of every node whose ID another, later one claims.
-func (n *Node) report(replaced []string) {
-	n.metrics.duplicates.Store(int64(len(replaced)))
-	now := make(map[string]bool, len(replaced))
-	for _, name := range replaced {
-		now[name] = true
-		switch {
-		case n.replaced[name]:
-		case name == n.name:
-			n.log.Error("another node that was started later has this node's ID and replaces it", zap.String("id", n.self.ID))
-		default:
-			n.log.Warn("a node is replaced by a later one with the same ID; it has restarted, or two have the same ID", zap.String("node", name))
+// noteClashes takes in who is replaced by whom. A node that has restarted is replaced for the seconds until its earlier
+// boot is found dead; that is not worth more than a note. It must be called with building held.
+func (n *Node) noteClashes(replaced []clash, now time.Time) {
+	n.metrics.replaced.Store(int64(len(replaced)))
+	still := make(map[string]*clash, len(replaced))
+	for _, c := range replaced {
+		c.since = now
+		if known := n.clashes[c.loser.name]; known != nil {
+			c.since, c.told = known.since, known.told
+		}
+		if c.loser.name == n.name && !c.told {
+			c.told = true
+			n.log.Error("another node that was started later has this node's ID and replaces it", clashFields(&c)...)
+		}
+		still[c.loser.name] = &c
+	}
+	n.clashes = still
+}
+
+// checkClashes says once of every two nodes that both live and claim one ID.
+func (n *Node) checkClashes(now time.Time) {
+	n.building.Lock()
+	defer n.building.Unlock()
+	for _, c := range n.clashes {
+		if !c.told && now.Sub(c.since) >= clashAfter {
+			c.told = true
+			n.log.Error("two live nodes have the same ID; the one that was started later counts", clashFields(c)...)
 		}
 	}
-	n.replaced = now
+}
+
+func clashFields(c *clash) []zap.Field {
+	return []zap.Field{
+		zap.Stringer("role", c.loser.member.Role), zap.String("id", c.loser.member.ID),
+		zap.String("replaced", c.loser.member.Gossip), zap.String("by", c.winner.member.Gossip),
+	}
 }
 
 // announce tells the others when this node has changed.
@@ -108,52 +142,8 @@ func (n *Node) announce(ctx context.Context) {
 			return
 		case <-n.tell:
 		}
-		if err := n.list.UpdateNode(tellTimeout); err != nil && ctx.Err() == nil {
+		if err := n.update(tellTimeout); err != nil && ctx.Err() == nil {
 			n.metrics.tellErrors.Add(1) // it goes on with the next exchange of the full state
 		}
 	}
-}
-
-// keepJoined joins the seeds, soon and until one answers; and from then on now and then again, with all nodes that were
-// lost, because a split does not heal by itself.
-func (n *Node) keepJoined(ctx context.Context) {
-	delay, joined := joinMin, len(n.cfg.Join) == 0
-	if joined {
-		delay = rejoinMin
-	}
-	for {
-		if !joined {
-			joined = n.join(n.cfg.Join, "seeds")
-		} else if delay >= rejoinMin {
-			n.join(n.cfg.Join, "rejoin")
-			n.join(n.view.lostAddrs(time.Now()), "lost")
-		}
-		if joined {
-			delay = rejoinMin + rand.N(rejoinMin)
-		} else {
-			delay = min(2*delay, joinMax)
-		}
-		select {
-		case <-ctx.Done():
-			return
-		case <-time.After(delay):
-		}
-	}
-}
-
-// join contacts addrs and reports whether anybody else answered.
-func (n *Node) join(addrs []string, why string) bool {
-	me := n.Addr()
-	addrs = slices.DeleteFunc(slices.Clone(addrs), func(a string) bool { return a == me })
-	if len(addrs) == 0 {
-		return why == "seeds" // all seeds are this node
-	}
-	got, err := n.list.Join(addrs)
-	if err != nil {
-		n.metrics.joinErrors.WithLabelValues(why).Inc()
-		if got == 0 && why == "seeds" {
-			n.log.Warn("no seed answers; trying on", zap.Strings("join", addrs), zap.Error(err))
-		}
-	}
-	return got > 0
 }
