@@ -198,7 +198,7 @@ type change struct {
 // compare lists what differs between two memberships, both by role and ID, loads excepted.
 func compare(was, now []ring.Member) (changes []change) {
 	for len(was) > 0 || len(now) > 0 {
-		order := 0
+		var order int
 		switch {
 		case len(was) == 0:
 			order = 1
