@@ -43,14 +43,16 @@ type Gateway struct {
 	MaxHeader Size `group:"Limits" default:"8KiB" min:"1KiB" max:"64KiB" help:"Largest head of a request."`
 	// Larger ones close the session with 1009.
 	MaxFrame Size `group:"Limits" default:"64KiB" min:"128B" max:"1MiB" help:"Largest message of a client."`
+	// A client that asks and asks and never reads is closed.
+	MaxControl Size `group:"Limits" default:"16KiB" min:"1KiB" max:"1MiB" help:"Answers that may wait for a client which does not read."`
 	// Further subscribe messages are answered with an error.
 	MaxTopics int `group:"Limits" default:"64" min:"1" max:"65536" help:"Topics of one session."`
 
-	// A session that falls off the log's end is served from Redis.
+	// A session that does not read and falls off the log's end is told of a gap.
 	LogEntries int `group:"Memory" default:"1024" min:"1" help:"Messages of a topic that are kept in memory."`
 	// Counted with the encodings of each wire format that somebody uses.
 	LogBytes Size `group:"Memory" default:"4MiB" min:"64KiB" help:"Bytes of a topic's log."`
-	// Above it the logs that were used longest ago are cut first.
+	// Above it a log that grows gives up its oldest messages, whatever its own bounds say.
 	LogTotalBytes Size `group:"Memory" default:"256MiB" min:"1MiB" help:"Bytes of all logs."`
 	// So that a client that comes back finds it.
 	LogLinger time.Duration `group:"Memory" default:"1m" min:"1s" max:"24h" help:"How long a topic's log outlives its last session."`
