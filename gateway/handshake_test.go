@@ -12,6 +12,7 @@ import (
 
 	"github.com/prometheus/client_golang/prometheus/testutil"
 
+	"github.com/ringside-edge/ringside/internal/testcluster"
 	"github.com/ringside-edge/ringside/leg"
 )
 
@@ -115,7 +116,7 @@ func TestSessionLimit(t *testing.T) {
 		t.Errorf("the third of two: got %d %v", resp.StatusCode, resp.Header)
 	}
 	a.c.Close()
-	eventually(t, "a place is free", func() bool { return r.g.Sessions() == 1 })
+	testcluster.Soon(t, "a place is free", func() bool { return r.g.Sessions() == 1 })
 	r.dial("finals").want("welcome")
 }
 

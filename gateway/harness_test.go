@@ -121,7 +121,7 @@ func (r *rig) tailed(topic, id string) {
 		r.t.Fatal(err)
 	}
 	s := r.g.slots[r.g.slotOf(topic)]
-	eventually(r.t, "the tail has come to "+id, func() bool {
+	testcluster.Soon(r.t, "the tail has come to "+id, func() bool {
 		s.mu.Lock()
 		defer s.mu.Unlock()
 		return !s.at.ID.Less(want.ID)
@@ -242,21 +242,6 @@ func (r *rig) sse(topicAndQuery, lastEventID string) *http.Response {
 	}
 	r.t.Cleanup(func() { resp.Body.Close() })
 	return resp
-}
-
-// eventually waits until ok holds.
-func eventually(t *testing.T, what string, ok func() bool) {
-	t.Helper()
-	deadline := time.After(20 * time.Second)
-	tick := time.NewTicker(5 * time.Millisecond)
-	defer tick.Stop()
-	for !ok() {
-		select {
-		case <-tick.C:
-		case <-deadline:
-			t.Fatalf("never came true: %s", what)
-		}
-	}
 }
 
 // otherTopic is another topic of the same slot.

@@ -7,6 +7,7 @@ import (
 	"time"
 
 	"github.com/ringside-edge/ringside/internal/position"
+	"github.com/ringside-edge/ringside/internal/testcluster"
 	"github.com/ringside-edge/ringside/stream"
 )
 
@@ -202,9 +203,9 @@ func TestTailsLostAndFound(t *testing.T) {
 	r := start(t, nil)
 	addr := r.redis.Addr()
 	r.redis.Close()
-	eventually(t, "the tails are missing", func() bool { return r.g.tails.missingNow() == 256 && r.g.Ready() != nil })
+	testcluster.Soon(t, "the tails are missing", func() bool { return r.g.tails.missingNow() == 256 && r.g.Ready() != nil })
 	if err := r.redis.StartAddr(addr); err != nil {
 		t.Fatal(err)
 	}
-	eventually(t, "the gateway is ready again", func() bool { return r.g.tails.missingNow() == 0 && r.g.Ready() == nil })
+	testcluster.Soon(t, "the gateway is ready again", func() bool { return r.g.tails.missingNow() == 0 && r.g.Ready() == nil })
 }

@@ -8,6 +8,8 @@ import (
 	"time"
 
 	"github.com/fasthttp/websocket"
+
+	"github.com/ringside-edge/ringside/internal/testcluster"
 )
 
 func TestV1(t *testing.T) {
@@ -42,7 +44,7 @@ func TestV1(t *testing.T) {
 func TestRaw(t *testing.T) {
 	bothLoops(t, nil, func(t *testing.T, r *rig) {
 		c := r.dial("finals", "nobody.speaks.this", "ringside.raw")
-		eventually(t, "the session is there", func() bool { return r.g.metrics.opened[formatRaw].Load() == 1 })
+		testcluster.Soon(t, "the session is there", func() bool { return r.g.metrics.opened[formatRaw].Load() == 1 })
 		f := func(payload string, op int) {
 			t.Helper()
 			r.publish("finals", payload)
@@ -171,7 +173,7 @@ func TestEmptyTopicsAreForgotten(t *testing.T) {
 	r.publish("finals", "1")
 	c.want("message")
 	c.c.Close()
-	eventually(t, "the session is gone", func() bool { return r.g.Sessions() == 0 })
+	testcluster.Soon(t, "the session is gone", func() bool { return r.g.Sessions() == 0 })
 	if n := r.g.topicCount.Load(); n != 1 {
 		t.Errorf("topics with a log that lingers: got %d, want 1", n)
 	}
@@ -206,7 +208,7 @@ func TestPingAndClose(t *testing.T) {
 		if ce := c.closed(); ce.Code != 1001 {
 			t.Errorf("answer to a close: got %v, want 1001", ce)
 		}
-		eventually(t, "the session is gone", func() bool { return r.g.Sessions() == 0 })
+		testcluster.Soon(t, "the session is gone", func() bool { return r.g.Sessions() == 0 })
 		if n := r.g.metrics.closed[closeClient].Load(); n != 1 {
 			t.Errorf("closed by the client: got %d, want 1", n)
 		}

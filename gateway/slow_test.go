@@ -8,6 +8,7 @@ import (
 	"time"
 
 	"github.com/ringside-edge/ringside/internal/position"
+	"github.com/ringside-edge/ringside/internal/testcluster"
 	"github.com/ringside-edge/ringside/stream"
 )
 
@@ -83,7 +84,7 @@ func TestWriteTimeout(t *testing.T) {
 		for range 40 {
 			r.flood("finals", 10, 100<<10)
 		}
-		eventually(t, "the stalled session is closed", func() bool { return r.g.Sessions() == 0 })
+		testcluster.Soon(t, "the stalled session is closed", func() bool { return r.g.Sessions() == 0 })
 		if n := r.g.metrics.closed[closeWriteTimeout].Load(); n != 1 {
 			t.Errorf("closed by write_timeout: got %d, want 1", n)
 		}
@@ -109,7 +110,7 @@ func TestControlOverflow(t *testing.T) {
 			break
 		}
 	}
-	eventually(t, "the session is closed", func() bool { return r.g.Sessions() == 0 })
+	testcluster.Soon(t, "the session is closed", func() bool { return r.g.Sessions() == 0 })
 	if n := r.g.metrics.closed[closeControl].Load(); n != 1 {
 		t.Errorf("closed by control_overflow: got %d, want 1", n)
 	}

@@ -47,22 +47,8 @@ func start(t *testing.T, cfg Config) *Client {
 // ready waits until c is connected.
 func ready(t *testing.T, c *Client) *Client {
 	t.Helper()
-	eventually(t, "redis answers", func() bool { return c.Ready() == nil })
+	testcluster.Soon(t, "redis answers", func() bool { return c.Ready() == nil })
 	return c
-}
-
-func eventually(t *testing.T, what string, ok func() bool) {
-	t.Helper()
-	deadline := time.After(30 * time.Second)
-	tick := time.NewTicker(5 * time.Millisecond)
-	defer tick.Stop()
-	for !ok() {
-		select {
-		case <-tick.C:
-		case <-deadline:
-			t.Fatalf("never came true: %s", what)
-		}
-	}
 }
 
 func publish(t *testing.T, c *Client, topic, payload string) Published {
@@ -77,7 +63,7 @@ func publish(t *testing.T, c *Client, topic, payload string) Published {
 // publishSurely publishes although connections are being killed: again, with an ID, until it is known.
 func publishSurely(t *testing.T, c *Client, topic, payload string) {
 	t.Helper()
-	eventually(t, "the publish succeeds", func() bool {
+	testcluster.Soon(t, "the publish succeeds", func() bool {
 		_, err := c.Publish(t.Context(), Message{Topic: topic, ID: payload, Payload: []byte(payload)})
 		return err == nil
 	})

@@ -124,11 +124,11 @@ func TestRedisAwayLater(t *testing.T) {
 	c := ready(t, start(t, Config{URL: s.URL(), OpTimeout: 500 * time.Millisecond}))
 	publish(t, c, "finals", "1")
 	s.Kill()
-	eventually(t, "publishes fail for sure", func() bool {
+	testcluster.Soon(t, "publishes fail for sure", func() bool {
 		_, err := c.Publish(t.Context(), Message{Topic: "finals"})
 		return errors.Is(err, ErrUnavailable)
 	})
-	eventually(t, "the client is not ready", func() bool { return c.Ready() != nil })
+	testcluster.Soon(t, "the client is not ready", func() bool { return c.Ready() != nil })
 	if err := s.Restart(t.Context()); err != nil {
 		t.Fatal(err)
 	}
@@ -148,7 +148,7 @@ func TestAmbiguousPublish(t *testing.T) {
 	}
 	resume(t, s)
 	var p Published
-	eventually(t, "the retry succeeds", func() (ok bool) {
+	testcluster.Soon(t, "the retry succeeds", func() (ok bool) {
 		var err error
 		p, err = c.Publish(t.Context(), m)
 		return err == nil

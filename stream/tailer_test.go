@@ -176,7 +176,7 @@ func TestPoisonIsPassedOver(t *testing.T) {
 			t.Helper()
 			before := counterValue(t, c.metrics.poisoned.WithLabelValues(reason))
 			add(fields...)
-			eventually(t, reason+" is counted", func() bool {
+			testcluster.Soon(t, reason+" is counted", func() bool {
 				return counterValue(t, c.metrics.poisoned.WithLabelValues(reason)) == before+1
 			})
 		}
@@ -207,7 +207,7 @@ func TestFewSmallConnections(t *testing.T) {
 		}
 		return infoInt(t, v, "blocked_clients")
 	}
-	eventually(t, "four reads are blocked", func() bool { return blocked() == topic.Slots/readerSlots })
+	testcluster.Soon(t, "four reads are blocked", func() bool { return blocked() == topic.Slots/readerSlots })
 }
 
 func TestWantBeforeRedisIsThere(t *testing.T) {

@@ -30,6 +30,22 @@ func Eventually(t testing.TB, what string, f func() error) {
 	}
 }
 
+// Soon waits until ok holds, and fails the test when that takes longer than [Limit]. It is for conditions that come true
+// within milliseconds and have nothing to say when they don't.
+func Soon(t testing.TB, what string, ok func() bool) {
+	t.Helper()
+	deadline := time.After(Limit())
+	tick := time.NewTicker(2 * time.Millisecond)
+	defer tick.Stop()
+	for !ok() {
+		select {
+		case <-tick.C:
+		case <-deadline:
+			t.Fatalf("never came true: %s", what)
+		}
+	}
+}
+
 // Poll calls f until it returns nil; when ctx ends first it returns f's last error.
 func Poll(ctx context.Context, f func() error) error {
 	tick := time.NewTicker(pollEvery)
