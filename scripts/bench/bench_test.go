@@ -120,9 +120,9 @@ func TestReport(t *testing.T) {
 			{Name: armRouter, pid: 1}, {Name: armHAProxy, pid: 2}, {Name: armDirect},
 		}},
 		memory: []memorySample{
-			{armRouter, 1 << 20, 1<<20 + 10*800, 10},
-			{gatewayName, 1 << 20, 1<<20 + 10*2000, 10},
-			{armHAProxy, 1 << 20, 1<<20 + 10*4000, 10},
+			{armRouter, 1 << 20, 1<<20 + 4000, 1<<20 + 10*800, 10},
+			{gatewayName, 1 << 20, 1 << 20, 1<<20 + 10*2000, 10},
+			{armHAProxy, 1 << 20, 1 << 20, 1<<20 + 10*4000, 10},
 		},
 	}
 	for round := range 2 {
@@ -146,6 +146,7 @@ func TestReport(t *testing.T) {
 		"| idle session, router over HAProxy | 0.25 × | 0.20 × | yes |",
 		"| CPU per delivery, router at 5/s | 12.00 µs | 10.50 µs | yes |",
 		"| CPU per delivery, router over the better proxy at 5/s | 1.00 × | 0.88 × | yes |",
+		"| ringside router | 1.0 | 1.0 | 1.0 | 800 | 500 |",
 		"| haproxy | 0.88 | 0.83, 0.92 |",
 		"| no proxy | – | – | 0.0 |",
 		"**nginx was not there and is left out.**",

@@ -67,10 +67,14 @@ func (f *fleet) stop() error {
 	return errors.Join(errs...)
 }
 
-// open opens subscribers of a path, spread over the processes.
+// open opens further subscribers of a path, spread over the processes, until there are so many.
 func (f *fleet) open(addr, path, protocol string, sessions int) error {
+	before, err := f.all(cmdStats)
+	if err != nil {
+		return err
+	}
 	orders := make([]order, len(f.procs))
-	first := 0
+	first := before.Sessions
 	for i := range orders {
 		n := (sessions - first) / (len(orders) - i)
 		orders[i] = order{Cmd: cmdOpen, Addr: addr, Path: path, Protocol: protocol, Sessions: n, First: first}

@@ -30,6 +30,7 @@ type options struct {
 	settle      time.Duration
 	memory      bool
 	install     bool
+	binary      string
 	out         string
 }
 
@@ -51,6 +52,7 @@ func parseOptions(args []string) (options, error) {
 	fs.DurationVar(&o.settle, "settle", 150*time.Second, "the least time until memory counts as settled;\nGo collects an idle heap every two minutes")
 	fs.BoolVar(&o.memory, "memory", true, "measure idle memory too")
 	fs.BoolVar(&o.install, "install", true, "install haproxy and nginx with apt when they are missing")
+	fs.StringVar(&o.binary, "binary", "", "ringside program to measure; empty builds the one of this tree")
 	fs.StringVar(&o.out, "out", "docs/BENCHMARKS.md", "file to write; - for the standard output")
 	fs.Usage = func() {
 		fmt.Fprint(fs.Output(), usage)

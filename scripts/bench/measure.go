@@ -30,12 +30,18 @@ type measurement struct {
 type memorySample struct {
 	Process  string
 	Before   int64
+	WithFew  int64 // with Sessions / fewShare
 	With     int64
 	Sessions int
 }
 
 // PerSession is the memory that one session takes.
 func (m memorySample) PerSession() float64 { return float64(m.With-m.Before) / float64(m.Sessions) }
+
+// Further is what each session takes beyond the first ones: without what it costs once to have sessions at all.
+func (m memorySample) Further() float64 {
+	return float64(m.With-m.WithFew) / float64(m.Sessions-m.Sessions/fewShare)
+}
 
 // sample is one measurement of CPU time and latency.
 type sample struct {
@@ -65,8 +71,7 @@ func (m *measurement) fanOut(ctx context.Context) error {
 				return fmt.Errorf("%s, round %d: %w", a.Name, round, err)
 			}
 		}
-		arms = append(arms[1:], arms[0])
-		slices.Reverse(arms)
+		arms = append(arms[1:], arms[0]) // the router does not always come first
 	}
 	return nil
 }

@@ -40,25 +40,27 @@ func (m *measurement) idleMemory(ctx context.Context) error {
 	return nil
 }
 
+// fewShare is which part of the sessions is opened first, so that the fixed cost of having sessions at all can be
+// told from that of each.
+const fewShare = 4
+
 func (m *measurement) idleArm(ctx context.Context, a arm, targets []watched, least time.Duration) error {
-	before := make([]int64, len(targets))
-	for i, w := range targets {
-		var err error
-		if before[i], err = pss(w.pid); err != nil {
-			return err
-		}
-	}
-	if err := m.fleet.open(a.addr, "/t/"+idleTopic, "ringside.raw", m.o.subscribers); err != nil {
+	before, err := memoryOf(targets)
+	if err != nil {
 		return err
 	}
-	progress("%s: %d idle sessions, waiting for memory to settle (at least %v)", a.Name, m.o.subscribers, least)
-	with, err := settled(ctx, targets, least)
+	few, err := m.idleSessions(ctx, a, targets, least, max(1, m.o.subscribers/fewShare))
+	if err != nil {
+		return err
+	}
+	with, err := m.idleSessions(ctx, a, targets, least, m.o.subscribers)
 	if err != nil {
 		return err
 	}
 	for i, w := range targets {
-		s := memorySample{Process: w.name, Before: before[i], With: with[i], Sessions: m.o.subscribers}
-		progress("%s: %.2f MB before, %.2f MB with, %.0f B per session", w.name, mb(s.Before), mb(s.With), s.PerSession())
+		s := memorySample{Process: w.name, Before: before[i], WithFew: few[i], With: with[i], Sessions: m.o.subscribers}
+		progress("%s: %.2f MB before, %.2f MB with, %.0f B per session, %.0f B for each further one",
+			w.name, mb(s.Before), mb(s.With), s.PerSession(), s.Further())
 		m.memory = append(m.memory, s)
 	}
 	t, err := m.fleet.all(cmdStats)
@@ -71,6 +73,26 @@ func (m *measurement) idleArm(ctx context.Context, a arm, targets []watched, lea
 	return m.closeAll(ctx)
 }
 
+// idleSessions opens sessions until there are so many, and returns the memory once it has settled.
+func (m *measurement) idleSessions(ctx context.Context, a arm, targets []watched, least time.Duration, sessions int) ([]int64, error) {
+	if err := m.fleet.open(a.addr, "/t/"+idleTopic, "ringside.raw", sessions); err != nil {
+		return nil, err
+	}
+	progress("%s: %d idle sessions, waiting for memory to settle (at least %v)", a.Name, sessions, least)
+	return settled(ctx, targets, least)
+}
+
+func memoryOf(targets []watched) ([]int64, error) {
+	list := make([]int64, len(targets))
+	for i, w := range targets {
+		var err error
+		if list[i], err = pss(w.pid); err != nil {
+			return nil, err
+		}
+	}
+	return list, nil
+}
+
 func mb(n int64) float64 { return float64(n) / (1 << 20) }
 
 // settled waits until the memory of all targets stands still and returns it.
@@ -80,14 +102,12 @@ func settled(ctx context.Context, targets []watched, least time.Duration) ([]int
 	defer tick.Stop()
 	history := make([][]int64, len(targets))
 	for {
+		last, err := memoryOf(targets)
+		if err != nil {
+			return nil, err
+		}
 		still := true
-		last := make([]int64, len(targets))
-		for i, w := range targets {
-			n, err := pss(w.pid)
-			if err != nil {
-				return nil, err
-			}
-			last[i] = n
+		for i, n := range last {
 			history[i] = append(history[i], n)
 			still = still && steady(history[i])
 		}

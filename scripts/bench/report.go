@@ -33,6 +33,8 @@ type reportData struct {
 	Command  string
 	Size     int
 	Subs     int
+	Few      int // sessions of the first step of the memory measurement
+	Further  int // and of the second
 	Window   time.Duration
 	Rounds   int
 	Memory   []memorySample
@@ -114,6 +116,8 @@ func (m *measurement) report() reportData {
 		Command:  strings.Join(append([]string{"go run ./scripts/bench"}, os.Args[1:]...), " "),
 		Size:     m.o.size,
 		Subs:     m.o.subscribers,
+		Few:      m.o.subscribers / fewShare,
+		Further:  m.o.subscribers - m.o.subscribers/fewShare,
 		Window:   m.o.window,
 		Rounds:   m.o.rounds,
 		Memory:   m.memory,

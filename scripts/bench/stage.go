@@ -44,10 +44,12 @@ func newStage(ctx context.Context, o options) (*stage, error) {
 	if err := os.Chmod(dir, 0o755); err != nil { // nginx's workers run as another user
 		return s, err
 	}
-	progress("building ringside")
-	binary, err := testcluster.Build(dir, false)
-	if err != nil {
-		return s, err
+	binary := o.binary
+	if binary == "" {
+		progress("building ringside")
+		if binary, err = testcluster.Build(dir, false); err != nil {
+			return s, err
+		}
 	}
 	if err := s.startRedis(ctx); err != nil {
 		return s, err
