@@ -2,6 +2,7 @@ package router
 
 import (
 	"context"
+	"net"
 	"net/http"
 	"strings"
 	"testing"
@@ -186,6 +187,10 @@ func TestDrainRefusesHandshakes(t *testing.T) {
 	eventually(t, "the connection is taken", func() bool { return r.value("http_connections") == 1 })
 	if err := r.r.Drain(context.Background()); err != nil {
 		t.Fatal(err)
+	}
+	if conn, err := net.Dial("tcp", r.r.Addr()); err == nil {
+		conn.Close()
+		t.Error("a router that drains still listens")
 	}
 	c.send("TP/1.1\r\nHost: x\r\n" + wsHead + "\r\n")
 	if resp := c.answer(); resp.StatusCode != http.StatusServiceUnavailable {

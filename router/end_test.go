@@ -38,6 +38,7 @@ func TestEnd(t *testing.T) {
 	bothLoops(t, func(t *testing.T, portable bool) {
 		g := gateway(t, "g1")
 		r := start(t, portable, nil, g)
+		r.noGrace()
 		for _, head := range []string{wsHead, sseHead} {
 			c := r.open("a", head, "")
 			f := g.session()
@@ -225,6 +226,7 @@ func TestLegProtocol(t *testing.T) {
 func TestLastWords(t *testing.T) {
 	s := rawServer(t, "s1")
 	r := start(t, false, nil, s)
+	r.noGrace()
 	c := r.open("a", wsHead, "")
 	f := s.session()
 	sent := make(chan int, 1)
@@ -254,17 +256,19 @@ func TestLastWords(t *testing.T) {
 // TestEndBehindFullLeg ends a session whose client has gone behind bytes that the gateway does not take: nobody waits for
 // it any more.
 func TestEndBehindFullLeg(t *testing.T) {
-	g := gateway(t, "g1")
-	r := start(t, false, nil, g)
-	r.r.onEveryLoop(func(w *worker) { w.grace = 1 << 30 })
-	c := r.open("a", wsHead, "")
-	f := g.session()
-	go func() { _, _ = c.conn.Write(make([]byte, 8<<20)); _ = c.conn.CloseWrite() }()
-	eventually(t, "the gateway's socket is full", func() bool { return r.value("sessions_blocked", "to=upstream") == 1 })
-	f.write(record(leg.End, "bye"))
-	c.want("bye")
-	r.closedFor(closeEnd)
-	r.empty()
+	bothLoops(t, func(t *testing.T, portable bool) {
+		g := gateway(t, "g1")
+		r := start(t, portable, nil, g)
+		r.noGrace()
+		c := r.open("a", wsHead, "")
+		f := g.session()
+		go func() { _, _ = c.conn.Write(make([]byte, 8<<20)); _ = c.conn.CloseWrite() }()
+		eventually(t, "the gateway's socket is full", func() bool { return r.value("sessions_blocked", "to=upstream") == 1 })
+		f.write(record(leg.End, "bye"))
+		c.want("bye")
+		r.closedFor(closeEnd)
+		r.empty()
+	})
 }
 
 // TestAbandon undoes a session whose client is lost between the handshake and the event loop.

@@ -193,6 +193,9 @@ func (c *client) rest() string {
 	return string(b)
 }
 
+// noGrace lets the sweep close no session that ends: it is closed by what the test is about, or not at all.
+func (r *rig) noGrace() { r.r.onEveryLoop(func(w *worker) { w.grace = 1 << 30 }) }
+
 // value is the value of a metric, or the sum over the series that have the given label.
 func (r *rig) value(name string, label ...string) (v float64) {
 	r.t.Helper()

@@ -1,6 +1,7 @@
 package router
 
 import (
+	"io"
 	"strings"
 	"testing"
 	"time"
@@ -86,6 +87,38 @@ func TestWriteTimeout(t *testing.T) {
 		r.closedFor(closeUpstreamTimeout)
 		r.empty()
 	})
+}
+
+// TestSlowClient lets a client live that takes a little now and then.
+func TestSlowClient(t *testing.T) {
+	s := rawServer(t, "s1")
+	r := start(t, false, func(c *Config, _ *Deps) { c.Loops, c.WriteTimeout = 1, time.Hour }, s)
+	c := r.open("a", wsHead, "")
+	f := s.session()
+	sent := make(chan struct{})
+	go func() { defer close(sent); _, _ = f.conn.Write(make([]byte, 64<<20)) }()
+	eventually(t, "the client's socket is full", func() bool { return r.value("sessions_blocked", "to=client") == 1 })
+	const before = 1 << 14 // most of an hour
+	since := func(change ticks) (age ticks) {
+		r.r.onEveryLoop(func(w *worker) {
+			for _, s := range w.sessions {
+				if s.waitsDown() {
+					s.waiting.downSince -= change
+					age = w.now() - s.waiting.downSince
+				}
+			}
+		})
+		return age
+	}
+	if since(before) < before {
+		t.Fatal("the session does not wait")
+	}
+	if _, err := io.CopyN(io.Discard, c.r, 8<<20); err != nil {
+		t.Fatal(err)
+	}
+	eventually(t, "what it took counts", func() bool { return since(0) < before })
+	c.conn.Close()
+	<-sent
 }
 
 // TestGrace closes on a client that was told of the end and does not go.
