@@ -86,6 +86,10 @@ func TestOptions(t *testing.T) {
 	f("-rounds 0", "-rounds")
 	f("-size 10", "-size")
 	f("more", "more")
+	o, err := parseOptions([]string{"-out", "x.md", "-rounds", "2"})
+	if want := "go run ./scripts/bench -rounds=2"; err != nil || o.command != want {
+		t.Errorf("command: got %q, %v, want %q", o.command, err, want)
+	}
 	f("-subscribers 100000000", "open files")
 }
 

@@ -32,6 +32,8 @@ type options struct {
 	install     bool
 	binary      string
 	out         string
+
+	command string // what to type to repeat it
 }
 
 const usage = `Usage: go run ./scripts/bench [flags]
@@ -68,6 +70,7 @@ func parseOptions(args []string) (options, error) {
 		}
 		o.rates = append(o.rates, r)
 	}
+	o.command = commandLine(fs)
 	switch {
 	case fs.NArg() > 0:
 		return o, fmt.Errorf("an unexpected argument %q", fs.Arg(0))
@@ -77,6 +80,19 @@ func parseOptions(args []string) (options, error) {
 		return o, fmt.Errorf("-size: got %d, want at least %d, for the publish time", o.size, stampAt+stampDigits+12)
 	}
 	return o, checkLimit(o.subscribers)
+}
+
+// commandLine is the command without what does not change the result.
+func commandLine(fs *flag.FlagSet) string {
+	line := "go run ./scripts/bench"
+	fs.Visit(func(f *flag.Flag) {
+		switch f.Name {
+		case "out", "binary", "install":
+		default:
+			line += fmt.Sprintf(" -%s=%s", f.Name, f.Value)
+		}
+	})
+	return line
 }
 
 // checkLimit says early that a proxy could not hold the sessions.

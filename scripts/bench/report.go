@@ -7,7 +7,6 @@ import (
 	"math"
 	"os"
 	"slices"
-	"strings"
 	"text/template"
 	"time"
 )
@@ -113,7 +112,7 @@ func (m *measurement) report() reportData {
 		Date:     m.started.UTC().Format(time.DateOnly),
 		Machine:  machine(),
 		Versions: versions(),
-		Command:  strings.Join(append([]string{"go run ./scripts/bench"}, os.Args[1:]...), " "),
+		Command:  m.o.command,
 		Size:     m.o.size,
 		Subs:     m.o.subscribers,
 		Few:      m.o.subscribers / fewShare,
