@@ -138,13 +138,16 @@ func (c *Client) check(ctx context.Context) error {
 	defer cancel()
 	select {
 	case <-c.connected:
+		return c.compareClocks(ctx, c.redis)
 	default:
-		if err := c.connect(ctx); err != nil {
-			return err
-		}
+		return c.connect(ctx)
 	}
+}
+
+// compareClocks asks Redis for its time and remembers how far it is from ours.
+func (c *Client) compareClocks(ctx context.Context, r rueidis.Client) error {
 	before := time.Now()
-	parts, err := c.redis.Do(ctx, c.redis.B().Time().Build()).AsStrSlice()
+	parts, err := r.Do(ctx, r.B().Time().Build()).AsStrSlice()
 	if err != nil {
 		return err
 	}
@@ -166,7 +169,11 @@ func (c *Client) connect(ctx context.Context) error {
 	if err != nil {
 		return err
 	}
-	if err := checkSlots(ctx, r); err != nil {
+	// The clocks before anybody publishes: what is trimmed depends on them.
+	if err = checkSlots(ctx, r); err == nil {
+		err = c.compareClocks(ctx, r)
+	}
+	if err != nil {
 		r.Close()
 		return err
 	}
