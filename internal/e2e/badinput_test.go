@@ -105,6 +105,9 @@ func TestBadHandshakes(t *testing.T) {
 		f("POST", "POST /t/a", "Content-Length: 0\r\n", 405)
 		f("large header", "GET /t/a", wsHeaders+"X-Large: "+strings.Repeat("x", 20<<10)+"\r\n", 431)
 	}
+	if r, err := ask(c.Router(0).Addr, "GET /t/a?x="+strings.Repeat("x", 3<<10), wsHeaders); err != nil || r.Status != 414 {
+		t.Errorf("a long URL: got %d %q, %v, want 414", r.Status, r.Body, err)
+	}
 	tr := publishers(t, c, redis, []string{"calm"}, 2, 20)
 	tr.wait()
 	neighbour.verify(t)
@@ -115,10 +118,13 @@ func TestBadHandshakes(t *testing.T) {
 	}
 }
 
-// dialWebSocket connects through a node with one subprotocol.
+// dialWebSocket connects through a node with one subprotocol, or none when it is empty.
 func dialWebSocket(t *testing.T, n *testcluster.Node, path, subprotocol string) *websocket.Conn {
 	t.Helper()
-	d := websocket.Dialer{Subprotocols: []string{subprotocol}, HandshakeTimeout: testcluster.Limit()}
+	d := websocket.Dialer{HandshakeTimeout: testcluster.Limit()}
+	if subprotocol != "" {
+		d.Subprotocols = []string{subprotocol}
+	}
 	conn, _, err := d.Dial("ws://"+n.Addr+path, nil)
 	if err != nil {
 		t.Fatalf("%s: %v", n.Name, err)
@@ -194,7 +200,7 @@ func TestBadFrames(t *testing.T) {
 func TestBadMessages(t *testing.T) {
 	redis := testcluster.NewRedis(t, false)
 	c := testcluster.Start(t, redis.URL(), 1, 1)
-	conn := dialWebSocket(t, c.Router(0), "/t/calm", "ringside.v1")
+	conn := dialWebSocket(t, c.Router(0), "/t/calm", "") // ringside.v1 is what one gets who asks for nothing
 	answer := func(send string) map[string]any {
 		t.Helper()
 		if send != "" {

@@ -132,6 +132,20 @@ func TestGatewayKilled(t *testing.T) {
 	a.verify(t)
 }
 
+// TestRouterKilled kills a router without a word: its clients come back by the other one and miss nothing.
+func TestRouterKilled(t *testing.T) {
+	redis := testcluster.NewRedis(t, false)
+	c := testcluster.Start(t, redis.URL(), 2, 1)
+	topics := topicNames(10)
+	a := join(t, c, redis, topics, 20)
+	tr := publishers(t, c, redis, topics, 2, 50)
+	tr.wait()
+	c.Router(0).Kill()
+	tr = publishers(t, c, redis, topics, 2, 50)
+	tr.wait()
+	a.verify(t)
+}
+
 // TestWrongSettings starts nodes that can't be right: each ends at once and names the setting.
 func TestWrongSettings(t *testing.T) {
 	binary := testcluster.Binary(t)

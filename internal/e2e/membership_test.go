@@ -5,6 +5,7 @@ import (
 	"net"
 	"net/http"
 	"testing"
+	"time"
 
 	"github.com/fasthttp/websocket"
 
@@ -21,8 +22,10 @@ func TestNewGatewayIsSeenAndUsed(t *testing.T) {
 		t.Fatal(err)
 	}
 	g4 := c.AddGateway("g4")
+	started := time.Now() // it answers, but may not be ready
 	c.WaitReady()
 	c.WaitConverged()
+	t.Logf("everybody has the new gateway in the ring %v after it first answered", time.Since(started).Round(time.Millisecond))
 
 	var topic string
 	for i := range routers {
