@@ -132,6 +132,32 @@ func TestDrainAtMessageEnd(t *testing.T) {
 	r.empty()
 }
 
+// TestDrainWithoutBoundary sends sessions away at their turn that can't be told when to come back: a raw event stream,
+// and a client whose raw upstream has ended already.
+func TestDrainWithoutBoundary(t *testing.T) {
+	s := rawServer(t, "s1")
+	r := start(t, false, func(c *Config, _ *Deps) { c.DrainWindow = time.Hour }, s)
+	sse := r.open("a", sseHead, "")
+	s.session()
+	ws := r.open("a", wsHead, "")
+	_ = s.session().conn.CloseWrite()
+	if got := ws.rest(); got != "" {
+		t.Errorf("got %q, want the end", got)
+	}
+	r.r.onEveryLoop(func(w *worker) {
+		for _, s := range w.sessions {
+			s.leave()
+		}
+	})
+	if got := sse.rest(); got != "" {
+		t.Errorf("got %q, want the end", got)
+	}
+	sse.conn.Close()
+	ws.conn.Close()
+	eventually(t, "both are counted", func() bool { return r.value("closed_total", "reason=drain") == 2 })
+	r.empty()
+}
+
 // TestDrainPace looks at how many sessions go in one tick of a drain.
 func TestDrainPace(t *testing.T) {
 	g := gateway(t, "g1")

@@ -127,7 +127,8 @@ func (s *session) leave() {
 		return
 	}
 	s.flags |= leaving
-	if s.atBoundary() || !s.has(isLeg|isWebSocket) { // in a raw event stream a boundary would never be found
+	comes := s.has(isLeg) || s.has(isWebSocket) && !s.has(upstreamEnded) // a boundary, if it is not there
+	if s.atBoundary() || !comes {
 		s.goAway(closeDrain, s.w.r.drainDelay())
 	}
 }
