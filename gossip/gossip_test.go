@@ -33,7 +33,6 @@ func (s settling) Run() int {
 // runner is a node that runs.
 type runner struct {
 	*Node
-	t    *testing.T
 	stop func() // ends Run, as a process that leaves
 	logs *observer.ObservedLogs
 }
@@ -57,7 +56,7 @@ func start(t *testing.T, self ring.Member, join []string, change func(*Config)) 
 	ctx, cancel := context.WithCancel(context.Background())
 	done := make(chan error, 1)
 	go func() { done <- n.Run(ctx) }()
-	r := &runner{Node: n, t: t, logs: logs}
+	r := &runner{Node: n, logs: logs}
 	stopped := false
 	r.stop = func() {
 		if !stopped {
@@ -74,11 +73,8 @@ func start(t *testing.T, self ring.Member, join []string, change func(*Config)) 
 
 // crash ends the node without a word to anybody.
 func (r *runner) crash() {
-	r.t.Helper()
-	r.leaving.Do(func() {}) // Run's end must not say goodbye
-	if err := r.list.Shutdown(); err != nil {
-		r.t.Error(err)
-	}
+	r.vanish()
+	r.stop()
 }
 
 func eventually(t *testing.T, what string, ok func() bool) {
@@ -192,52 +188,6 @@ func TestLoadsSpread(t *testing.T) {
 	// One that comes later learns them at once, with the full state.
 	late := start(t, gatewayMember("g3"), []string{rs[0].Addr()}, nil)
 	eventually(t, "a newcomer knows the loads", func() bool { return load(late, "g2") == 4 })
-}
-
-func TestReturnUnderTheSameID(t *testing.T) {
-	rs := cluster(t, 2)
-	rs[2].crash()
-	m := gatewayMember("g2")
-	m.Addr = "127.0.0.1:9999"
-	back := start(t, m, []string{rs[0].Addr()}, nil)
-	eventually(t, "the later boot has replaced the earlier", func() bool {
-		got, _ := rs[0].Ring().Member("g2")
-		return got.Addr == m.Addr
-	})
-	agree(t, 2, rs[0], rs[1], back)
-	for range 50 { // and the earlier one's death takes nothing away
-		if len(rs[0].Ring().Shards()) != 2 {
-			t.Fatal("the shard went with its earlier boot")
-		}
-		select {
-		case <-time.After(100 * time.Millisecond):
-		case <-t.Context().Done():
-		}
-		if rs[0].view.size() == 2 {
-			break
-		}
-	}
-}
-
-func TestTwoNodesWithOneID(t *testing.T) {
-	rs := cluster(t, 1)
-	m := gatewayMember("g1")
-	m.Addr = "127.0.0.1:9999"
-	twin := start(t, m, []string{rs[0].Addr()}, nil)
-	all := []*runner{rs[0], rs[1], twin}
-	eventually(t, "all have the later one", func() bool {
-		for _, r := range all {
-			if got, _ := r.Ring().Member("g1"); got.Addr != m.Addr {
-				return false
-			}
-		}
-		return true
-	})
-	agree(t, 1, all...)
-	eventually(t, "the replaced node says so", func() bool { return rs[1].logs.FilterMessageSnippet("replaces it").Len() == 1 })
-	if n := rs[0].metrics.replaced.Load(); n != 1 {
-		t.Errorf("replaced members: got %d, want 1", n)
-	}
 }
 
 func TestAnotherSecretOrClusterIsRefused(t *testing.T) {

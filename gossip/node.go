@@ -44,9 +44,10 @@ type Node struct {
 	tell  chan struct{} // this node's metadata has changed
 	loads atomic.Bool   // a load has changed since the last ring
 
-	telling sync.Mutex // held while memberlist reads and tells the metadata, so that newer never precedes older
-	leaving sync.Once
-	left    error // guarded by leaving
+	telling chan struct{} // holds a token while memberlist reads and tells the metadata, so that newer never precedes older
+	leaving atomic.Bool   // Leave has been called
+	left    chan struct{} // closed when it is done
+	leftErr error         // to be read once left is closed
 
 	mu          sync.Mutex
 	self        ring.Member            // guarded by mu; Load is not kept here
@@ -68,6 +69,7 @@ func New(cfg Config, log *zap.Logger) (*Node, error) {
 		cfg: cfg, log: log, view: newView(), metrics: newMetrics(), self: cfg.Self, boot: uint64(time.Now().UnixNano()),
 		name:  nodeName(cfg.Self, rand.Uint64()),
 		dirty: make(chan struct{}, 1), tell: make(chan struct{}, 1),
+		telling: make(chan struct{}, 1), left: make(chan struct{}),
 		subscribers: map[chan struct{}]bool{}, clashes: map[string]*clash{},
 	}
 	n.load.node = n.name
@@ -136,8 +138,20 @@ func (n *Node) setState(s ring.State) (changed bool) {
 // Leave tells the others that this node goes, and waits until they can have heard it, or until ctx ends, but no longer
 // than a few seconds. The node goes on to answer until Run ends. Called again, it waits for the first call.
 func (n *Node) Leave(ctx context.Context) error {
-	n.leaving.Do(func() { n.left = n.leave(ctx) })
-	return n.left
+	if n.leaving.Swap(true) {
+		<-n.left // whatever ctx says: memberlist must not be shut down in the middle
+		return n.leftErr
+	}
+	n.leftErr = n.leave(ctx)
+	close(n.left)
+	return n.leftErr
+}
+
+// vanish makes a later Leave do nothing.
+func (n *Node) vanish() {
+	if !n.leaving.Swap(true) {
+		close(n.left)
+	}
 }
 
 const (
@@ -168,14 +182,14 @@ func (n *Node) leave(ctx context.Context) error {
 
 // update makes memberlist read this node's metadata and tell it.
 func (n *Node) update(timeout time.Duration) error {
-	n.telling.Lock()
-	defer n.telling.Unlock()
+	n.telling <- struct{}{}
+	defer func() { <-n.telling }()
 	return n.list.UpdateNode(timeout)
 }
 
 // Close frees what New has taken, for a node that is never run. The others are told nothing.
 func (n *Node) Close() error {
-	n.leaving.Do(func() {})
+	n.vanish()
 	return n.list.Shutdown()
 }
 
