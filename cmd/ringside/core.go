@@ -235,6 +235,7 @@ func (c *core) run(ctx context.Context, warm <-chan struct{}) error {
 		part{c.set.role.String(), c.server.Run},
 		part{"admin port", c.admin.Run},
 		part{"", c.reportLoad},
+		part{"", c.reclaim},
 		part{"", func(ctx context.Context) error { return c.conduct(ctx, warm) }},
 	)
 }
