@@ -74,13 +74,35 @@ func TestAppendTextDoesNotAllocate(t *testing.T) {
 	}
 }
 
+func BenchmarkAppendText(b *testing.B) {
+	buf := make([]byte, 0, 64)
+	p := Position{0x6f1c22aa, ID{1763900000000, 12}}
+	b.ReportAllocs()
+	for b.Loop() {
+		buf = p.AppendText(buf[:0])
+	}
+}
+
+func BenchmarkParse(b *testing.B) {
+	b.ReportAllocs()
+	for b.Loop() {
+		_, _ = Parse("6f1c22aa-1763900000000-12")
+	}
+}
+
 func FuzzParse(f *testing.F) {
 	f.Add("6f1c22aa-1763900000000-0")
 	f.Add("00000000-0-0")
 	f.Add("6f1c22aa-18446744073709551616-0")
+	f.Add("ffffffff-18446744073709551615-18446744073709551615")
+	f.Add("6F1C22AA-01-+1")
+	f.Add("1763900000000-0")
 	f.Fuzz(func(t *testing.T, s string) {
 		if p, err := Parse(s); err == nil && p.String() != s {
 			t.Errorf("%q was taken for %v", s, p)
+		}
+		if id, err := ParseID(s); err == nil && id.String() != s {
+			t.Errorf("%q was taken for %v", s, id)
 		}
 	})
 }

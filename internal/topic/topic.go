@@ -27,9 +27,11 @@ type Error struct {
 // Error is a sentence for whoever sent the topic. It never repeats the topic.
 func (e *Error) Error() string { return e.message }
 
-// Validate returns nil for a topic, else an [*Error]: a topic has 1 to [MaxLen] bytes of UTF-8 without control
-// characters (Unicode Cc), line and paragraph separators, or invisible format characters (Cf), which would make
-// two topics look alike in a log.
+// Validate returns nil for a topic, else an [*Error]: a topic has 1 to [MaxLen] bytes of UTF-8, all of them letters,
+// marks, numbers, punctuation, symbols and spaces ([unicode.IsGraphic]). So there are no control characters (Cc), no
+// line and paragraph separators, no invisible format characters (Cf), which would make two topics look alike in a log,
+// and nothing of private use or that Unicode has not assigned. U+FFFD is a symbol and allowed. Nothing is normalised:
+// topics are equal when their bytes are.
 func Validate(t string) error {
 	switch {
 	case t == "":
@@ -40,7 +42,7 @@ func Validate(t string) error {
 		return &Error{"utf8", "the topic is not valid UTF-8"}
 	}
 	for _, r := range t {
-		if r != ' ' && !unicode.IsGraphic(r) {
+		if !unicode.IsGraphic(r) {
 			return &Error{"control", fmt.Sprintf("the topic contains %U, which is not printable", r)}
 		}
 	}
@@ -48,19 +50,22 @@ func Validate(t string) error {
 }
 
 // Slot is the slot that t hashes into, 0 to [Slots]-1: the top bits of the first four bytes of its SHA-1,
-// big-endian. A topic's slot never changes. It does not allocate.
+// big-endian. A topic's slot never changes. For a topic it does not allocate.
 func Slot(t string) int {
+	if len(t) > MaxLen { // no topic, but whoever asks gets what Redis clients compute
+		return int(sha1.Sum([]byte(t))[0]) //nolint:gosec // see above
+	}
 	var buf [MaxLen]byte
 	sum := sha1.Sum(buf[:copy(buf[:], t)]) //nolint:gosec // see above
 	return int(sum[0])
 }
 
-// FromURI finds the topic in a request target as it came, not normalised: behind "/t/", up to the query and
-// percent-decoded, slashes included; or as the parameter "topic" on any path. Where both stand they must be the
-// same. Errors are of type [*Error].
+// FromURI finds the topic in a request target (origin form) as it came, not normalised: behind "/t/", up to the query
+// and percent-decoded, slashes included; or as the parameter "topic" on any path. Where both stand they must be the
+// same. A fragment, which no client should send, is not looked at. Errors are of type [*Error].
 func FromURI(uri string) (string, error) {
+	uri, _, _ = strings.Cut(uri, "#")
 	path, query, _ := strings.Cut(uri, "?")
-	query, _, _ = strings.Cut(query, "#")
 	inPath, hasPath := strings.CutPrefix(path, "/t/")
 	if hasPath {
 		var err error

@@ -4,6 +4,7 @@ import (
 	"crypto/sha1" //nolint:gosec // see Slot
 	"encoding/binary"
 	"errors"
+	"net/url"
 	"strings"
 	"testing"
 )
@@ -35,6 +36,10 @@ func TestValidate(t *testing.T) {
 	f("a\u2028b", "control")
 	f("a\u200bb", "control")
 	f("a\u202eb", "control")
+	f("a\ue000", "control")      // private use
+	f("a\U000e0fffb", "control") // not assigned
+	f("a\u00a0b", "")
+	f("a\ufffd", "")
 	f("\xff", "utf8")
 	f("a\xc3", "utf8")
 }
@@ -56,6 +61,11 @@ func TestFromURI(t *testing.T) {
 	f("/socket?x=1&topic=a+b%2B&y", "a b+", "")
 	f("/t/a?topic=a", "a", "")
 	f("/?to%70ic=a", "a", "")
+	f("/t/a#b?topic=c", "a", "")
+	f("/?topic=a#b&topic=c", "a", "")
+	f("/t/a%23b", "a#b", "")
+	f("http://example.com/t/a", "", "missing") // not the origin form
+	f("/%74/a", "", "missing")
 	f("/", "", "missing")
 	f("/t", "", "missing")
 	f("/x?topics=a", "", "missing")
@@ -84,12 +94,14 @@ func TestSlot(t *testing.T) {
 	// printf %s finals | sha1sum | cut -c1-2
 	f("finals", 0xc6)
 	f("", 0xda)
-	for _, topic := range []string{"a", "finals", strings.Repeat("y", MaxLen)} {
+	for _, topic := range []string{"a", "finals", strings.Repeat("y", MaxLen), strings.Repeat("y", MaxLen+1)} {
 		sum := sha1.Sum([]byte(topic)) //nolint:gosec // see Slot
 		f(topic, int(binary.BigEndian.Uint32(sum[:4])>>24))
 	}
-	if n := testing.AllocsPerRun(100, func() { Slot("finals") }); n != 0 {
-		t.Errorf("Slot: got %v allocations, want 0", n)
+	for _, topic := range []string{"finals", strings.Repeat("y", MaxLen)} {
+		if n := testing.AllocsPerRun(100, func() { Slot(topic) }); n != 0 {
+			t.Errorf("Slot of %d bytes: got %v allocations, want 0", len(topic), n)
+		}
 	}
 }
 
@@ -101,7 +113,8 @@ func BenchmarkSlot(b *testing.B) {
 }
 
 func FuzzFromURI(f *testing.F) {
-	for _, s := range []string{"/t/finals", "/?topic=a%20b", "/t/a?topic=b", "/t/%zz", "/t/\xff", "/?topic=a&topic=b"} {
+	for _, s := range []string{"/t/finals", "/?topic=a%20b", "/t/a?topic=b", "/t/%zz", "/t/\xff", "/?topic=a&topic=b",
+		"/t/a/b/../c%2F%3F%23", "/x?since=1&to%70ic=K%C3%B6ln+2", "/t/%00", "/t/a#b?topic=c", "/t/%F0%9F%8F%86"} {
 		f.Add(s)
 	}
 	f.Fuzz(func(t *testing.T, uri string) {
@@ -114,6 +127,11 @@ func FuzzFromURI(f *testing.F) {
 		}
 		if err := Validate(topic); err != nil {
 			t.Errorf("%q: accepted %q: %v", uri, topic, err)
+		}
+		for _, again := range []string{"/t/" + url.PathEscape(topic), "/?topic=" + url.QueryEscape(topic)} {
+			if got, err := FromURI(again); err != nil || got != topic {
+				t.Errorf("%q: got %q, %v, want %q", again, got, err, topic)
+			}
 		}
 	})
 }
