@@ -2,8 +2,8 @@ package gossip
 
 import (
 	"context"
+	"errors"
 	"fmt"
-	"strings"
 	"testing"
 	"time"
 
@@ -210,97 +210,59 @@ func TestAnotherSecretOrClusterIsRefused(t *testing.T) {
 	f("cluster", func(c *Config) { c.Cluster = "another" })
 }
 
+// TestSecretIsRotated walks through a rotation: the new secret is accepted everywhere, then used, then the old one goes.
+func TestSecretIsRotated(t *testing.T) {
+	const before, after = "the secret before", "the secret after"
+	secrets := func(secret string, accept ...string) func(*Config) {
+		return func(c *Config) { c.Secret, c.Accept = secret, accept }
+	}
+	a := start(t, gatewayMember("g1"), nil, secrets(before, after))
+	b := start(t, gatewayMember("g2"), []string{a.Addr()}, secrets(before, after))
+	agree(t, 2, a, b)
+	c := start(t, gatewayMember("g3"), []string{a.Addr()}, secrets(after, before))
+	agree(t, 3, a, b, c)
+	b.stop()
+	d := start(t, gatewayMember("g4"), []string{c.Addr()}, secrets(after, before))
+	agree(t, 3, a, c, d)
+	a.stop()
+	e := start(t, gatewayMember("g5"), []string{c.Addr()}, secrets(after))
+	agree(t, 3, c, d, e)
+	old := start(t, gatewayMember("g6"), []string{e.Addr()}, secrets(before))
+	eventually(t, "the old secret alone is refused", func() bool {
+		return testutil.ToFloat64(e.metrics.rejected.WithLabelValues("secret")) > 0 &&
+			testutil.ToFloat64(old.metrics.joinErrors.WithLabelValues(joinSecret)) > 0
+	})
+	agree(t, 3, c, d, e)
+}
+
+// TestAddrWhileTheStateChanges has something to say under the race detector: memberlist writes to the node that it
+// hands out.
+func TestAddrWhileTheStateChanges(t *testing.T) {
+	n := start(t, gatewayMember("g1"), nil, nil)
+	addr := n.Addr()
+	done := make(chan error)
+	go func() {
+		var err error
+		for range 1000 {
+			err = errors.Join(err, n.update(time.Second))
+		}
+		done <- err
+	}()
+	for range 1000 {
+		if got := n.Addr(); got != addr {
+			t.Fatalf("got %s, want %s", got, addr)
+		}
+	}
+	if err := <-done; err != nil {
+		t.Error(err)
+	}
+}
+
 func TestStatic(t *testing.T) {
 	legacy := ring.Member{ID: "legacy", Role: ring.RoleGateway, State: ring.StateActive, Addr: "10.0.0.9:80", Weight: 1, Static: true}
 	n := start(t, gatewayMember("g1"), nil, func(c *Config) { c.Static = []ring.Member{legacy} })
 	agree(t, 2, n)
 	if m, _ := n.Ring().Member("legacy"); m != legacy {
 		t.Errorf("got %+v", m)
-	}
-}
-
-func TestNewRefuses(t *testing.T) {
-	f := func(what, want string, cfg Config) {
-		t.Helper()
-		n, err := New(cfg, zap.NewNop())
-		if err == nil {
-			_ = n.Close()
-		}
-		if err == nil || !strings.Contains(err.Error(), want) {
-			t.Errorf("%s: got %v, want an error with %q", what, err, want)
-		}
-	}
-	long := gatewayMember("g1")
-	long.ID, long.Zone, long.Addr = strings.Repeat("i", 200), strings.Repeat("z", 200), strings.Repeat("a", 200)
-	f("long metadata", "holds", Config{Bind: "127.0.0.1:0", Self: long})
-	long.Zone = strings.Repeat("z", 300)
-	f("a long zone", "longer than 255", Config{Bind: "127.0.0.1:0", Self: long})
-	f("no ID", "ID", Config{Bind: "127.0.0.1:0"})
-	f("no port", "host:port", Config{Bind: "127.0.0.1", Self: gatewayMember("g1")})
-	f("a bad port", "port", Config{Bind: "127.0.0.1:http", Self: gatewayMember("g1")})
-	f("a bad advertise address", "host:port", Config{Bind: "127.0.0.1:0", Advertise: "x", Self: gatewayMember("g1")})
-	taken := start(t, gatewayMember("g1"), nil, nil)
-	f("a port that is taken", "cannot start gossip", Config{Bind: taken.Addr(), Self: gatewayMember("g2")})
-}
-
-func TestMeta(t *testing.T) {
-	m := ring.Member{ID: "g1", Role: ring.RoleGateway, State: ring.StateDraining, Addr: "[::1]:1", Admin: "x:2", Zone: "z", Weight: 7}
-	b, err := encodeMeta(m, 99)
-	if err != nil {
-		t.Fatal(err)
-	}
-	got, boot, err := decodeMeta(append(b, "fields of a later version"...))
-	if err != nil || got != m || boot != 99 {
-		t.Errorf("got %+v, %d, %v", got, boot, err)
-	}
-	for i := range b {
-		if _, _, err := decodeMeta(b[:i]); err == nil {
-			t.Errorf("cut at %d: got no error", i)
-		}
-	}
-	for _, i := range []int{0, 1, 2} {
-		bad := append([]byte(nil), b...)
-		bad[i] = 0
-		if _, _, err := decodeMeta(bad); err == nil {
-			t.Errorf("byte %d is 0: got no error", i)
-		}
-	}
-	loads := []load{{"a", 1, 2}, {"b", 3, 4}}
-	back := decodeLoads(appendLoads(nil, loads))
-	if len(back) != 2 || back[0] != loads[0] || back[1] != loads[1] {
-		t.Errorf("loads: got %+v", back)
-	}
-}
-
-func FuzzDecode(f *testing.F) {
-	b, _ := encodeMeta(gatewayMember("g1"), 1)
-	f.Add(b)
-	f.Add(appendLoads(nil, []load{{"a", 1, 2}}))
-	f.Fuzz(func(_ *testing.T, b []byte) {
-		_, _, _ = decodeMeta(b)
-		_, _ = decodeLoad(b)
-		_ = decodeLoads(b)
-	})
-}
-
-func TestViewForgets(t *testing.T) {
-	v, now := newView(), time.Unix(1763900000, 0)
-	v.set(peer{name: "a", member: gatewayMember("g1")})
-	v.remove("a", "addr-a", false, now)
-	v.remove("b", "addr-b", true, now)
-	if !v.departed("b") || v.departed("a") {
-		t.Error("who has left for good: got the wrong one")
-	}
-	if got := v.lostAddrs(now); len(got) != 1 || got[0] != "addr-a" {
-		t.Errorf("lost: got %v", got)
-	}
-	if got := v.lostAddrs(now.Add(keepLost + time.Second)); len(got) != 0 || v.departed("b") {
-		t.Errorf("after a while: got %v lost, departed %v", got, v.departed("b"))
-	}
-	for i := range 2 * maxLost {
-		v.remove(fmt.Sprint(i), fmt.Sprint(i), false, now)
-	}
-	if n := len(v.lost); n > maxLost {
-		t.Errorf("lost nodes: %d are kept", n)
 	}
 }

@@ -119,7 +119,7 @@ func (n *Node) lookup(ctx context.Context, seed string) (addrs []string) {
 const (
 	joinResolve = "resolve" // its name has no address
 	joinRefused = "refused" // nothing listens there
-	joinTimeout = "timeout" // it does not answer
+	joinTimeout = "timeout" // it does not answer, or there is no way to it
 	joinClosed  = "closed"  // it hung up: so do nodes of another cluster
 	joinSecret  = "secret"  // it has another secret
 	joinOther   = "other"
@@ -133,6 +133,7 @@ func joinReason(err error) string {
 		{"refused", joinRefused},
 		{"timeout", joinTimeout},
 		{"unreachable", joinTimeout},
+		{"no route to host", joinTimeout},
 		{"eof", joinClosed},
 		{"reset by peer", joinClosed},
 		{"closed", joinClosed},
