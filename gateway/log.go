@@ -27,7 +27,8 @@ func (l *topicLog) since(i uint64, limit int) []*entry {
 	return es[:min(limit, len(es))]
 }
 
-// seek is the index of the first entry after id; ok is false when the log does not reach back to id.
+// seek is the index of the first entry after id; ok is false when the log does not reach back to id. The caller must have
+// checked that the slot's tail has got to id.
 func (l *topicLog) seek(id position.ID) (i uint64, ok bool) {
 	if id.Less(l.base) {
 		return 0, false

@@ -81,6 +81,11 @@ func (s *sub) replayPage() {
 		s.since = ses.worker.loop.Now()
 	}
 	t.slot.mu.Lock()
+	if t.slot.at.ID.Less(s.last.ID) { // the page has more than the tail has brought: that would come twice
+		t.slot.mu.Unlock()
+		s.state = subWaiting
+		return
+	}
 	if next, ok := t.log.seek(s.last.ID); ok {
 		t.slot.mu.Unlock()
 		s.live(next)

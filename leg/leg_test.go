@@ -164,7 +164,7 @@ func TestVectors(t *testing.T) {
 			t.Fatal(err)
 		}
 		body := string(raw[HeaderSize:])
-		if h.ForClient() && body != v.Client || !h.ForClient() && body != v.Name {
+		if h.Kind.ForClient() && body != v.Client || !h.Kind.ForClient() && body != v.Name {
 			t.Errorf("%s: body %q", v.Record, body)
 		}
 		if h.Kind != Kind(v.Kind) || h.Flags != Flags(v.Flags) || h.Topic != v.Topic || h.Position.String() != v.Position || int(h.Length) != len(body) {

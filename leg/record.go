@@ -57,8 +57,8 @@ type Header struct {
 	Position position.Position
 }
 
-// ForClient reports whether the record's bytes go to the client.
-func (h Header) ForClient() bool { return h.Kind == Data || h.Kind == Beacon || h.Kind == End }
+// ForClient reports whether the bytes of a record of this kind go to the client.
+func (k Kind) ForClient() bool { return k == Data || k == Beacon || k == End }
 
 // PutHeader writes h into the first [HeaderSize] bytes of b.
 func PutHeader(b []byte, h Header) {
@@ -94,13 +94,7 @@ func ParseHeader(b []byte) (Header, error) {
 	if len(b) < HeaderSize {
 		return Header{}, fmt.Errorf("leg: a header of %d bytes is too short", len(b))
 	}
-	h := Header{
-		Length: binary.BigEndian.Uint32(b), Kind: Kind(b[4]), Flags: Flags(b[5]), Topic: binary.BigEndian.Uint32(b[8:]),
-		Position: position.Position{
-			Epoch: binary.BigEndian.Uint32(b[12:]),
-			ID:    position.ID{Ms: binary.BigEndian.Uint64(b[16:]), Seq: binary.BigEndian.Uint64(b[24:])},
-		},
-	}
+	h := decodeHeader(b)
 	switch {
 	case h.Length > MaxRecord:
 		return Header{}, ErrTooLarge
@@ -112,4 +106,15 @@ func ParseHeader(b []byte) (Header, error) {
 		return Header{}, ErrName
 	}
 	return h, nil
+}
+
+// decodeHeader reads a header without checking it.
+func decodeHeader(b []byte) Header {
+	return Header{
+		Length: binary.BigEndian.Uint32(b), Kind: Kind(b[4]), Flags: Flags(b[5]), Topic: binary.BigEndian.Uint32(b[8:]),
+		Position: position.Position{
+			Epoch: binary.BigEndian.Uint32(b[12:]),
+			ID:    position.ID{Ms: binary.BigEndian.Uint64(b[16:]), Seq: binary.BigEndian.Uint64(b[24:])},
+		},
+	}
 }

@@ -19,14 +19,13 @@ type Sink interface {
 // Stripper takes the records off a leg's bytes, wherever reads have cut them. The zero Stripper stands at a record's
 // beginning. It keeps no reference to the bytes it is given.
 type Stripper struct {
-	name   []byte           // of a Topic record that is half way
-	header Header           // of the record that is half way
-	left   uint32           // bytes of it that are still to come
-	given  uint32           // bytes of it for the client that were given out
-	have   uint8            // bytes of the next header that have come
-	inside bool             // header is valid
+	name   *[]byte          // of a Topic record that is half way; nil as a rule
+	left   uint32           // inside: bytes of the record that are still to come
+	given  uint32           // inside: bytes of it for the client that were given out
+	have   uint8            // bytes of header that have come
+	inside bool             // header is whole, and was checked: its record is half way
 	ended  bool             // an End record is complete
-	part   [HeaderSize]byte // the next header, as far as it has come
+	header [HeaderSize]byte // as it came: a session that is idle between two records needs no more than its bytes
 }
 
 // Strip takes what one read of the leg has returned and gives back what of it is for the client. The result lies in
@@ -36,16 +35,17 @@ func (s *Stripper) Strip(buf []byte, sink Sink) (client []byte, err error) {
 	start, out := 0, 0 // what is for the client: buf[start:out]
 	for in := 0; in < len(buf) && !s.ended; {
 		if !s.inside {
-			n := copy(s.part[s.have:], buf[in:])
+			n := copy(s.header[s.have:], buf[in:])
 			in += n
 			s.have += uint8(n)
 			if s.have < HeaderSize {
 				break
 			}
-			if s.header, err = ParseHeader(s.part[:]); err != nil {
+			h, err := ParseHeader(s.header[:])
+			if err != nil {
 				return buf[start:out], err
 			}
-			s.inside, s.left, s.given, s.have = true, s.header.Length, 0, 0
+			s.inside, s.left, s.given, s.have = true, h.Length, 0, 0
 			if s.left > 0 {
 				continue
 			}
@@ -53,7 +53,7 @@ func (s *Stripper) Strip(buf []byte, sink Sink) (client []byte, err error) {
 		body := buf[in:min(len(buf), in+int(s.left))]
 		in += len(body)
 		s.left -= uint32(len(body))
-		if s.header.ForClient() {
+		if s.kind().ForClient() {
 			if out == start { // the first bytes stay where they are
 				start, out = in-len(body), in-len(body)
 			}
@@ -69,31 +69,42 @@ func (s *Stripper) Strip(buf []byte, sink Sink) (client []byte, err error) {
 func (s *Stripper) body(b []byte, sink Sink) {
 	whole := s.left == 0
 	switch {
-	case s.header.Kind == Topic && !whole:
-		s.name = append(s.name, b...)
+	case s.kind() == Topic && !whole:
+		s.keepName(b)
 		return
 	case !whole:
 		return
 	}
 	s.inside = false
-	switch s.header.Kind {
+	h := decodeHeader(s.header[:])
+	switch h.Kind {
 	case Topic:
 		name := b
 		if s.name != nil {
-			name = append(s.name, b...)
+			s.keepName(b)
+			name = *s.name
 		}
-		sink.LegTopic(s.header, name)
+		sink.LegTopic(h, name)
 		s.name = nil
 	case Data, Beacon:
-		if s.header.Topic != 0 {
-			sink.LegPosition(s.header.Topic, s.header.Position)
+		if h.Topic != 0 {
+			sink.LegPosition(h.Topic, h.Position)
 		}
 	case End:
 		s.ended = true
 		sink.LegEnd()
 	default:
-		sink.LegUnknown(s.header.Kind)
+		sink.LegUnknown(h.Kind)
 	}
+}
+
+func (s *Stripper) kind() Kind { return Kind(s.header[4]) }
+
+func (s *Stripper) keepName(b []byte) {
+	if s.name == nil {
+		s.name = new([]byte)
+	}
+	*s.name = append(*s.name, b...)
 }
 
 // AtBoundary reports whether the bytes given out so far end on a message boundary of the client's.

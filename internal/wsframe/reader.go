@@ -54,6 +54,7 @@ type Reader struct {
 type partial struct {
 	frame   []byte // the next frame, as far as it has come, still masked
 	message []byte // the fragments so far
+	checked int    // how much of message is known to be whole characters; of a text only
 	op      Opcode // of the fragmented message
 	open    bool   // a fragmented message is under way
 }
@@ -83,7 +84,8 @@ func (r *Reader) Feed(p []byte, lim Limits, h Handler) error {
 			return err
 		}
 		if !ok || len(frame) < hdr.size+hdr.n {
-			r.keep().frame = append(r.partial.frame, frame...)
+			k := r.keep()
+			k.frame = append(k.frame, frame...)
 			return nil
 		}
 		payload := frame[hdr.size : hdr.size+hdr.n]
@@ -92,7 +94,7 @@ func (r *Reader) Feed(p []byte, lim Limits, h Handler) error {
 		} else {
 			p = p[hdr.size+hdr.n:]
 		}
-		unmask(payload, hdr.mask, 0)
+		unmask(payload, hdr.mask)
 		if err := r.frame(hdr, payload, h); err != nil {
 			return err
 		}
@@ -203,21 +205,49 @@ func (r *Reader) frame(hdr header, payload []byte, h Handler) error {
 		return err
 	case hdr.op != Continuation && hdr.fin:
 		r.release()
-		return message(hdr.op, payload, h)
+		if hdr.op == Text && !utf8.Valid(payload) {
+			return errUTF8
+		}
+		return h.WSMessage(hdr.op, payload)
 	}
 	p := r.keep()
 	if hdr.op != Continuation {
 		p.open, p.op = true, hdr.op
 	}
 	p.message = append(p.message, payload...)
+	if p.op == Text && !p.check(hdr.fin) {
+		return errUTF8
+	}
 	if !hdr.fin {
-		if p.op == Text && !validPrefix(p.message) {
-			return errUTF8
-		}
 		return nil
 	}
 	r.partial = nil
-	return message(p.op, p.message, h)
+	return h.WSMessage(p.op, p.message)
+}
+
+// check reports whether the text is valid so far; only a whole one must end with a character. It looks at each byte
+// once, or else many small fragments would cost a look at the whole message each.
+func (p *partial) check(whole bool) bool {
+	rest := p.message[p.checked:]
+	n := len(rest)
+	if !whole {
+		n -= cut(rest)
+	}
+	p.checked += n
+	return utf8.Valid(rest[:n])
+}
+
+// cut is how many bytes at the end of b are the beginning of a character that is not whole.
+func cut(b []byte) int {
+	for n := 1; n < utf8.UTFMax && n <= len(b); n++ {
+		if last := b[len(b)-n:]; utf8.RuneStart(last[0]) {
+			if utf8.FullRune(last) {
+				return 0
+			}
+			return n
+		}
+	}
+	return 0
 }
 
 // release forgets the buffers when nothing is half way.
@@ -225,25 +255,4 @@ func (r *Reader) release() {
 	if r.partial != nil && !r.partial.open {
 		r.partial = nil
 	}
-}
-
-func message(op Opcode, payload []byte, h Handler) error {
-	if op == Text && !utf8.Valid(payload) {
-		return errUTF8
-	}
-	return h.WSMessage(op, payload)
-}
-
-// validPrefix reports whether b can become valid UTF-8: it may end within a character.
-func validPrefix(b []byte) bool {
-	for i := 1; i <= min(utf8.UTFMax-1, len(b)); i++ {
-		c := b[len(b)-i]
-		if utf8.RuneStart(c) {
-			if c >= utf8.RuneSelf && !utf8.FullRune(b[len(b)-i:]) {
-				b = b[:len(b)-i]
-			}
-			break
-		}
-	}
-	return utf8.Valid(b)
 }

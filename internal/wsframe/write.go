@@ -65,17 +65,17 @@ func AppendClientFrame(b []byte, op Opcode, mask [4]byte, payload []byte) []byte
 	b = append(appendHeader(b, op, len(payload), bitMask), mask[:]...)
 	at := len(b)
 	b = append(b, payload...)
-	unmask(b[at:], mask, 0)
+	unmask(b[at:], mask)
 	return b
 }
 
 // AppendClose appends a server's close frame. A reason that is too long is cut between two characters.
 func AppendClose(b []byte, code uint16, reason string) []byte {
-	if len(reason) > maxControl-2 {
-		reason = reason[:maxControl-2]
-		for !utf8.ValidString(reason) {
-			reason = reason[:len(reason)-1]
+	if n := maxControl - 2; len(reason) > n {
+		for n > 0 && !utf8.RuneStart(reason[n]) {
+			n--
 		}
+		reason = reason[:n]
 	}
 	b = AppendHeader(b, Close, 2+len(reason))
 	return append(binary.BigEndian.AppendUint16(b, code), reason...)
@@ -105,18 +105,17 @@ func validCode(code uint16) bool {
 	return code >= 1000 && code <= 1003 || code >= 1007 && code <= 1014 || code >= 3000 && code <= 4999
 }
 
-// unmask applies mask to p, whose first byte is number at of the payload. Masking is the same.
-func unmask(p []byte, mask [4]byte, at int) {
-	if len(p) >= 16 {
-		m := [4]byte{mask[at&3], mask[(at+1)&3], mask[(at+2)&3], mask[(at+3)&3]}
-		m32 := uint64(binary.LittleEndian.Uint32(m[:]))
-		m64 := m32 | m32<<32
+// unmask applies mask to p, a whole payload. Masking is the same.
+func unmask(p []byte, mask [4]byte) {
+	if len(p) >= 8 {
+		m := uint64(binary.LittleEndian.Uint32(mask[:]))
+		m |= m << 32
 		for len(p) >= 8 { // a multiple of 4, so that the phase stays
-			binary.LittleEndian.PutUint64(p, binary.LittleEndian.Uint64(p)^m64)
+			binary.LittleEndian.PutUint64(p, binary.LittleEndian.Uint64(p)^m)
 			p = p[8:]
 		}
 	}
 	for i := range p {
-		p[i] ^= mask[(at+i)&3]
+		p[i] ^= mask[i&3]
 	}
 }
