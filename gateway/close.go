@@ -20,12 +20,14 @@ const (
 	closeGraceOver                       // told to go, and did not
 	closeDrain                           // the gateway drains
 	closeNoReplay                        // its past could not be read in time
+	closeMoved                           // the router took it to another gateway, as it was asked to
+	closeResume                          // the router's word on where the session stands was not understood
 	closeReasons
 )
 
 func (r closeReason) String() string {
 	return [closeReasons]string{"client", "error", "protocol", "write_timeout", "control_overflow",
-		"grace_over", "drain", "no_replay"}[r]
+		"grace_over", "drain", "no_replay", "moved", "resume"}[r]
 }
 
 // Close codes that we give (RFC 6455, 7.4.1 and the IANA registry).
@@ -107,14 +109,21 @@ func (s *session) close(reason closeReason) {
 	if !s.conn.Open() {
 		return
 	}
-	if s.closing {
+	switch {
+	case s.closing:
 		reason = s.reason
-	} else if s.full {
+	case s.goBy > 0 && (reason == closeClient || reason == closeError):
+		reason = closeMoved
+	}
+	if s.full && !s.closing {
 		s.worker.counts.full.Add(^uint64(0))
+	}
+	if s.goBy > 0 {
+		s.worker.counts.leaving.Add(^uint64(0))
 	}
 	s.leave()
 	s.conn.Close()
-	s.tail, s.out = nil, nil
+	s.tail, s.out, s.resume = nil, nil, nil
 	s.worker.remove(s)
 	g := s.worker.g
 	g.release()

@@ -28,7 +28,10 @@ type Config struct {
 	ReplayTimeout    time.Duration // 10s: how long a session waits for Redis before it is closed with 1013
 	KeepAlive        time.Duration // 30s: TCP keep-alive
 	UserTimeout      time.Duration // 20s: TCP_USER_TIMEOUT
-	DrainWindow      time.Duration // 30s: over which a drain spreads its closes
+	DrainWindow      time.Duration // 30s: over which a drain sends the sessions away
+	DrainMin         int           // 100: sessions per second that a drain sends away at least
+	DrainMax         int           // 2000: and at most, whatever the window
+	MoveGrace        time.Duration // 5s: how long a session that was told to go elsewhere may take
 
 	MaxHeader   int // 8 KiB: bytes of a request's head
 	MaxFrame    int // 64 KiB: bytes of a client's message
@@ -70,6 +73,9 @@ func (c *Config) setDefaults() error {
 	orElse(&c.KeepAlive, 30*time.Second)
 	orElse(&c.UserTimeout, 20*time.Second)
 	orElse(&c.DrainWindow, 30*time.Second)
+	orElse(&c.DrainMin, 100)
+	orElse(&c.DrainMax, 2000)
+	orElse(&c.MoveGrace, 5*time.Second)
 	orElse(&c.MaxHeader, 8<<10)
 	orElse(&c.MaxFrame, 64<<10)
 	orElse(&c.MaxTopics, 64)
@@ -92,7 +98,8 @@ func (c *Config) validate() error {
 	for name, v := range map[string]int64{
 		"loops": int64(c.Loops), "heartbeat": int64(c.Heartbeat), "handshake time-out": int64(c.HandshakeTimeout),
 		"write time-out": int64(c.WriteTimeout), "replay time-out": int64(c.ReplayTimeout),
-		"drain window": int64(c.DrainWindow), "header limit": int64(c.MaxHeader), "frame limit": int64(c.MaxFrame),
+		"drain window": int64(c.DrainWindow), "least drain rate": int64(c.DrainMin), "largest drain rate": int64(c.DrainMax),
+		"move grace": int64(c.MoveGrace), "header limit": int64(c.MaxHeader), "frame limit": int64(c.MaxFrame),
 		"topic limit": int64(c.MaxTopics), "session limit": int64(c.MaxSessions), "control limit": int64(c.MaxControl),
 		"log entries": int64(c.LogEntries), "log bytes": int64(c.LogBytes), "total log bytes": int64(c.LogTotalBytes),
 		"log linger": int64(c.LogLinger),
@@ -100,6 +107,9 @@ func (c *Config) validate() error {
 		if v <= 0 {
 			return fmt.Errorf("the %s must be positive", name)
 		}
+	}
+	if c.DrainMin > c.DrainMax {
+		return fmt.Errorf("the least drain rate (%d/s) is above the largest (%d/s)", c.DrainMin, c.DrainMax)
 	}
 	return nil
 }

@@ -21,7 +21,6 @@ import (
 	"net"
 	"sync"
 	"sync/atomic"
-	"time"
 
 	"github.com/valyala/fasthttp"
 	"go.uber.org/zap"
@@ -168,45 +167,6 @@ func (g *Gateway) Ready() error {
 
 // Sessions is the number of sessions held, those in their handshake included.
 func (g *Gateway) Sessions() uint64 { return uint64(max(0, g.sessions.Load())) }
-
-// drainTick is how often a drain closes sessions.
-const drainTick = 50 * time.Millisecond
-
-// Drain takes no new sessions any more and closes those that are left at an even pace over the drain window,
-// each with a delay for its return, spread over as long, but 30 s at most. It blocks until no session is left, or ctx ends, whose error it returns.
-func (g *Gateway) Drain(ctx context.Context) error {
-	g.draining.Store(true)
-	end := time.Now().Add(g.cfg.DrainWindow)
-	tick := time.NewTicker(drainTick)
-	defer tick.Stop()
-	for {
-		if g.Sessions() == 0 {
-			return nil
-		}
-		ticks := max(1, int(time.Until(end)/drainTick))
-		g.drainSome(ticks)
-		select {
-		case <-ctx.Done():
-			return ctx.Err()
-		case <-tick.C:
-		}
-	}
-}
-
-// drainSome lets every loop close its share of what has to go in each of so many ticks.
-func (g *Gateway) drainSome(ticks int) {
-	for _, w := range g.workers {
-		w.loop.Post(eventloop.NoteFunc(func() {
-			n := 0
-			for _, s := range w.sessions {
-				if !s.closing {
-					n++
-				}
-			}
-			w.drainSome((n+ticks-1)/ticks, min(g.cfg.DrainWindow, backoffMax))
-		}))
-	}
-}
 
 // reserve takes a place for a session; release gives it back.
 func (g *Gateway) reserve() bool {

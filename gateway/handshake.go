@@ -28,6 +28,9 @@ type request struct {
 	format  format
 	named   bool // the client has asked for the subprotocol by name
 	onLeg   bool
+	goesOn  bool   // another gateway has begun the session
+	session uint64 // its ID
+	client  string // the client's address; of a session on a leg
 }
 
 // refusal is a handshake that is turned down. Its reason is a JSON error, and a label of
@@ -86,7 +89,19 @@ func (g *Gateway) handleBroken(ctx *fasthttp.RequestCtx, err error) {
 	}
 }
 
+// The methods are such as no router passes on for a client.
 func (g *Gateway) handle(ctx *fasthttp.RequestCtx) {
+	switch string(ctx.Method()) {
+	case leg.MethodResume:
+		g.handleResume(ctx)
+	case leg.MethodBeat:
+		g.handleBeat(ctx)
+	default:
+		g.handleSession(ctx)
+	}
+}
+
+func (g *Gateway) handleSession(ctx *fasthttp.RequestCtx) {
 	req, err := g.parse(ctx)
 	if err == nil {
 		err = g.admit()
@@ -98,6 +113,7 @@ func (g *Gateway) handle(ctx *fasthttp.RequestCtx) {
 	if req.onLeg {
 		ctx.Response.Header.Set(leg.HeaderLeg, leg.Version)
 		ctx.Response.Header.Set(leg.HeaderShard, g.cfg.ID)
+		ctx.Response.Header.Set(leg.HeaderTicket, g.ticket(req))
 	}
 	if req.format == formatSSE {
 		g.acceptSSE(ctx, req)
@@ -118,7 +134,7 @@ func (g *Gateway) admit() *refusal {
 }
 
 func (g *Gateway) parse(ctx *fasthttp.RequestCtx) (*request, *refusal) {
-	req := &request{}
+	req := &request{session: rand.Uint64()}
 	h := &ctx.Request.Header
 	if !ctx.IsGet() {
 		return nil, refuse(fasthttp.StatusMethodNotAllowed, "method", "only GET is allowed here")
@@ -208,11 +224,18 @@ func (req *request) parseSubprotocol(h *fasthttp.RequestHeader) *refusal {
 
 // parseLeg believes a router only by its signature.
 func (g *Gateway) parseLeg(ctx *fasthttp.RequestCtx, req *request) *refusal {
-	h := &ctx.Request.Header
-	version := string(h.Peek(leg.HeaderLeg))
-	if version == "" {
+	if len(ctx.Request.Header.Peek(leg.HeaderLeg)) == 0 {
 		return nil
 	}
+	req.onLeg = true
+	req.client = string(ctx.Request.Header.Peek(leg.HeaderClient))
+	return g.checkLeg(ctx)
+}
+
+// checkLeg refuses what no router of ours has sent.
+func (g *Gateway) checkLeg(ctx *fasthttp.RequestCtx) *refusal {
+	h := &ctx.Request.Header
+	version := string(h.Peek(leg.HeaderLeg))
 	if version != leg.Version {
 		return refuse(fasthttp.StatusBadRequest, "leg_version", "the leg version spoken here is %s", leg.Version)
 	}
@@ -224,7 +247,6 @@ func (g *Gateway) parseLeg(ctx *fasthttp.RequestCtx, req *request) *refusal {
 		g.log.Warn("refused a leg: do the router and this gateway have the same secret and time?", zap.Error(err))
 		return refuse(fasthttp.StatusForbidden, "leg_auth", "the leg's signature is not valid: %v", err)
 	}
-	req.onLeg = true
 	return nil
 }
 
@@ -253,7 +275,7 @@ func (g *Gateway) acceptSSE(ctx *fasthttp.RequestCtx, req *request) {
 	head := "HTTP/1.1 200 OK\r\nContent-Type: text/event-stream\r\nCache-Control: no-store\r\n" +
 		"Connection: close\r\nX-Accel-Buffering: no\r\nAccess-Control-Allow-Origin: *\r\n"
 	if req.onLeg {
-		head += leg.HeaderLeg + ": " + leg.Version + "\r\n" + leg.HeaderShard + ": " + g.cfg.ID + "\r\n"
+		head += g.legHead() + leg.HeaderTicket + ": " + g.ticket(req) + "\r\n"
 	}
 	ctx.HijackSetNoResponse(true)
 	ctx.Hijack(func(c net.Conn) { g.handOver(c, req, []byte(head+"\r\n")) })
@@ -271,8 +293,10 @@ func (g *Gateway) handOver(c net.Conn, req *request, head []byte) {
 		g.log.Debug("a session's socket is without its options", zap.Error(err)) // the peer is gone already
 	}
 	w := g.byLoop[g.group.Next()]
-	s := &session{worker: w, id: rand.Uint64(), format: req.format, onLeg: req.onLeg}
-	a := &arrival{session: s, fd: fd, topic: req.topic, since: req.since, resumed: req.resumed, head: head, early: early}
+	s := &session{worker: w, id: req.session, format: req.format, onLeg: req.onLeg}
+	a := &arrival{
+		session: s, fd: fd, topic: req.topic, since: req.since, resumed: req.resumed, goesOn: req.goesOn, head: head, early: early,
+	}
 	if !w.loop.Post(a) {
 		eventloop.CloseFD(fd)
 		g.release()

@@ -10,6 +10,7 @@ import (
 // metrics are the gateway's counts. They are read at every scrape and written without locks.
 type metrics struct {
 	opened  [formats]counter
+	goneOn  [formats]counter
 	closed  [closeReasons]counter
 	gaps    [gapReasons]counter
 	refused *prometheus.CounterVec
@@ -31,6 +32,7 @@ type workerCounts struct {
 	bytesIn    atomic.Uint64
 	heartbeats atomic.Uint64
 	full       atomic.Uint64 // gauge: sessions whose socket is full
+	leaving    atomic.Uint64 // gauge: sessions told to go elsewhere
 	_          [64]byte
 }
 
@@ -71,6 +73,7 @@ func desc(name, help string, labels ...string) *prometheus.Desc {
 var (
 	descSessions   = desc("sessions", "Sessions held, those in their handshake included.")
 	descOpened     = desc("opened_total", "Sessions begun, by what their client speaks.", "format")
+	descGoneOn     = desc("resumed_total", "Sessions taken over that another gateway had begun, by what their client speaks.", "format")
 	descClosed     = desc("closed_total", "Sessions ended, by reason.", "reason")
 	descFull       = desc("sessions_blocked", "Sessions whose socket takes nothing at present.")
 	descMessages   = desc("messages_total", "Messages handed to a session's socket.")
@@ -89,6 +92,7 @@ var (
 	descEpochs     = desc("epochs_total", "New epochs of streams noticed: Redis had lost data.")
 	descStale      = desc("stale_entries_total", "Entries that came again, or late, and were dropped.")
 	descTails      = desc("tails_missing", "Owned slots whose tail does not stand.")
+	descLeaving    = desc("sessions_leaving", "Sessions that were told to go elsewhere and have not gone yet.")
 	descDraining   = desc("draining", "1 while the gateway drains.")
 )
 
@@ -106,6 +110,7 @@ func (g *Gateway) Collect(ch chan<- prometheus.Metric) {
 	}
 	for f := range formats {
 		count(descOpened, m.opened[f].Load(), f.String())
+		count(descGoneOn, m.goneOn[f].Load(), f.String())
 	}
 	for r := range closeReasons {
 		count(descClosed, m.closed[r].Load(), r.String())
@@ -121,6 +126,7 @@ func (g *Gateway) Collect(ch chan<- prometheus.Metric) {
 		sum.bytesIn.Add(w.counts.bytesIn.Load())
 		sum.heartbeats.Add(w.counts.heartbeats.Load())
 		sum.full.Add(w.counts.full.Load())
+		sum.leaving.Add(w.counts.leaving.Load())
 	}
 	count(descMessages, sum.messages.Load())
 	count(descWrites, sum.writes.Load())
@@ -133,6 +139,7 @@ func (g *Gateway) Collect(ch chan<- prometheus.Metric) {
 	count(descEpochs, m.epochs.Load())
 	count(descStale, m.stale.Load())
 	gauge(descFull, float64(sum.full.Load()))
+	gauge(descLeaving, float64(sum.leaving.Load()))
 	gauge(descSessions, float64(g.Sessions()))
 	gauge(descLimit, float64(g.cfg.MaxSessions))
 	gauge(descTopics, float64(g.topicCount.Load()))

@@ -4,6 +4,7 @@ import (
 	"encoding/json"
 	"fmt"
 	"math/rand/v2"
+	"slices"
 	"strconv"
 
 	"github.com/ringside-edge/ringside/internal/position"
@@ -28,7 +29,11 @@ func encodeGreeting(s *session, sub *sub) []byte {
 			s.id, sub.feed.topic.quoted, at, s.worker.g.cfg.Heartbeat.Milliseconds(),
 			backoffMin.Milliseconds(), backoffMax.Milliseconds(), backoffFactor, backoffJitter))
 	}
-	return text(fmt.Appendf(nil, `{"type":"subscribed","topic":%s,"position":"%s"}`, sub.feed.topic.quoted, at))
+	return encodeSubscribed(sub)
+}
+
+func encodeSubscribed(sub *sub) []byte {
+	return text(fmt.Appendf(nil, `{"type":"subscribed","topic":%s,"position":"%s"}`, sub.feed.topic.quoted, sub.last))
 }
 
 func encodeHeartbeat(f format, t *topic, at position.Position) []byte {
@@ -133,8 +138,11 @@ func (s *session) commandSubscribe(c command) {
 			return
 		}
 	}
-	if s.find(c.Topic) != nil {
-		s.refuse("subscribed", "the session is subscribed to this topic already", c.Topic)
+	// Commands may come twice: after a change of gateways, those whose answers may have been lost.
+	if sub := s.find(c.Topic); sub != nil {
+		if sub.greeted {
+			s.sendControl(encodeSubscribed(sub))
+		}
 		return
 	}
 	n := 0
@@ -149,23 +157,19 @@ func (s *session) commandSubscribe(c command) {
 }
 
 func (s *session) commandUnsubscribe(c command) {
-	sub := s.find(c.Topic)
-	if sub == nil {
-		s.refuse("not_subscribed", "the session is not subscribed to this topic", c.Topic)
+	if err := topics.Validate(c.Topic); err != nil {
+		s.refuse("topic", err.Error(), c.Topic)
 		return
 	}
-	t := sub.feed.topic
-	sub.feed.remove(sub)
-	for i, m := range s.more {
-		if m == sub {
-			s.more = append(s.more[:i:i], s.more[i+1:]...)
-			break
+	if sub := s.find(c.Topic); sub != nil {
+		t := sub.feed.topic
+		sub.feed.remove(sub)
+		s.more = slices.DeleteFunc(s.more, sub.is)
+		if sub.told {
+			s.control(encodeTopicOff(t))
 		}
 	}
-	if s.onLeg {
-		s.control(encodeTopicOff(t))
-	}
-	s.sendControl(text(fmt.Appendf(nil, `{"type":"unsubscribed","topic":%s}`, t.quoted)))
+	s.sendControl(text(fmt.Appendf(nil, `{"type":"unsubscribed","topic":%s}`, appendQuoted(nil, c.Topic))))
 }
 
 // find is the session's subscription to a topic, nil when there is none.

@@ -26,9 +26,11 @@ type session struct {
 	tail []byte // rest of a shared record, read only
 	out  []byte // answers that wait behind it, the session's own
 
-	topic    sub    // of the connect URL
-	more     []*sub // subscribed by message
-	place    int32  // in worker.sessions
+	topic    sub     // of the connect URL
+	more     []*sub  // subscribed by message
+	resume   *resume // what comes before the session goes on; nil as a rule
+	acked    uint64  // on a leg: bytes of the client's that the router knows to be done with
+	place    int32   // in worker.sessions
 	format   format
 	onLeg    bool
 	full     bool        // the socket takes no more; Writable follows
@@ -36,6 +38,7 @@ type session struct {
 	reason   closeReason // closing: why
 	nextBeat int64       // loop time, ms
 	since    int64       // full: when it last took something; closing: when it ends at the latest
+	goBy     int64       // told to go elsewhere: when it must have gone; else 0
 }
 
 // closeGrace is how long a session that was told to go may take to do so, in ms.
@@ -48,6 +51,7 @@ type arrival struct {
 	topic   string
 	since   position.Position
 	resumed bool
+	goesOn  bool   // it comes from another gateway: where it stands follows
 	head    []byte // to be sent first, outside of any record
 	early   []byte // what the client sent together with its handshake
 }
@@ -61,13 +65,19 @@ func (a *arrival) Run() {
 		return
 	}
 	w.add(s)
-	w.g.metrics.opened[s.format].Add(1)
-	s.nextBeat = w.loop.Now() + w.g.cfg.Heartbeat.Milliseconds()
+	s.since = w.loop.Now()
+	s.nextBeat = s.since + w.g.cfg.Heartbeat.Milliseconds()
 	if len(a.head) > 0 {
 		s.control(a.head)
 	}
-	s.topic.first = true
-	s.subscribe(&s.topic, a.topic, a.since, a.resumed)
+	if a.goesOn {
+		w.g.metrics.goneOn[s.format].Add(1)
+		s.resume = &resume{topic: a.topic, since: a.since, resumed: a.resumed}
+	} else {
+		w.g.metrics.opened[s.format].Add(1)
+		s.topic.first = true
+		s.subscribe(&s.topic, a.topic, a.since, a.resumed)
+	}
 	if len(a.early) > 0 && s.conn.Open() {
 		s.received(a.early)
 	}
@@ -78,6 +88,9 @@ func (s *session) subscribe(sub *sub, topic string, since position.Position, res
 	sub.since = s.worker.loop.Now()
 	s.worker.feed(topic).add(sub)
 	sub.advance()
+	if sub.state == subWaiting && s.conn.Open() {
+		sub.tell(since) // should we be gone before there is an answer, the next gateway gives it
+	}
 }
 
 // subs calls f for every subscription that there is.
@@ -125,14 +138,25 @@ func (s *session) Ready(_ *eventloop.Conn, ev eventloop.Event) {
 // received handles what the client has sent.
 func (s *session) received(p []byte) {
 	s.worker.counts.bytesIn.Add(uint64(len(p)))
-	if s.closing || s.format == formatSSE {
-		return
+	switch {
+	case s.closing:
+	case s.resume != nil:
+		s.resuming(p)
+	case s.format != formatSSE:
+		s.frames(p)
 	}
+}
+
+// frames handles what the client has sent, and tells the router that it need not keep it.
+func (s *session) frames(p []byte) {
 	err := s.reader.Feed(p, wsframe.Limits{MaxMessage: s.worker.g.cfg.MaxFrame}, s)
 	var bad *wsframe.ProtocolError
 	if errors.As(err, &bad) && !s.closing {
 		s.worker.g.metrics.badFrame(bad.Reason)
 		s.finishWith(closeProtocol, bad.Code, bad.Reason)
+	}
+	if s.onLeg && s.acked != s.reader.Consumed() {
+		s.sendControl(nil)
 	}
 }
 
@@ -232,21 +256,22 @@ func (s *session) setFull() {
 	}
 }
 
-// sendControl sends bytes for the client that belong to no position.
+// sendControl sends bytes for the client that belong to no position. To a router they say as well what of the client's
+// is done with.
 func (s *session) sendControl(body []byte) {
-	if len(body) == 0 {
-		return
+	if s.onLeg && s.conn.Open() && !s.closing {
+		s.acked = s.reader.Consumed()
+		body = newRecord(leg.Data, 0, leg.Acknowledge(s.acked), body).b
 	}
-	if s.onLeg {
-		body = newRecord(leg.Data, 0, zeroPosition, body).b
+	if len(body) > 0 {
+		s.control(body)
 	}
-	s.control(body)
 }
 
 // control sends b, which is for the socket as it is, behind whatever waits already. A session that lets too
 // much wait is closed.
 func (s *session) control(b []byte) {
-	if !s.conn.Open() || s.closing {
+	if !s.conn.Open() || s.closing || len(b) == 0 {
 		return
 	}
 	if s.full {
@@ -313,13 +338,20 @@ func (s *session) Sweep(_ *eventloop.Conn, now int64) {
 			s.close(closeGraceOver)
 		}
 		return
+	case s.goBy > 0 && now >= s.goBy:
+		s.close(closeDrain) // the router, or its clients, must see on their own
+		return
 	case s.full:
 		if now-s.since > cfg.WriteTimeout.Milliseconds() {
 			s.close(closeWriteTimeout)
 		}
 		return
 	}
-	beat := now >= s.nextBeat
+	if s.resume != nil && !s.resume.block && now-s.since > cfg.HandshakeTimeout.Milliseconds() {
+		s.close(closeResume)
+		return
+	}
+	beat := now >= s.nextBeat && s.resume == nil
 	if beat {
 		s.nextBeat = now + cfg.Heartbeat.Milliseconds()
 	}

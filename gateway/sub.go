@@ -24,9 +24,12 @@ type sub struct {
 	place   int32             // in feed.subs
 	state   subState
 	resumed bool // the client brought a position
+	told    bool // the router knows about it
 	greeted bool // the client knows that it is subscribed
 	first   bool // the topic of the connect URL: it is greeted by the welcome
 }
+
+func (s *sub) is(o *sub) bool { return s == o }
 
 // advance brings a subscription that is not live nearer to it. It may close the session.
 func (s *sub) advance() {
@@ -42,6 +45,7 @@ func (s *sub) advance() {
 	if s.state == subLive {
 		s.session.catchUp(s)
 	}
+	s.session.goOn()
 }
 
 // start places the cursor where the client left off, or at the end of the log.
@@ -64,10 +68,14 @@ func (s *sub) start() {
 		return
 	}
 	after := s.last
+	if !s.resumed {
+		after = at
+	}
 	if !s.resumed || lost {
 		s.last = at
 	}
-	s.greet()
+	s.tell(after)
+	s.greet(after)
 	if !s.session.conn.Open() {
 		return
 	}
@@ -87,17 +95,29 @@ func (s *sub) live(next uint64) {
 	s.next, s.state = next, subLive
 }
 
-// greet tells the client where it stands, once.
-func (s *sub) greet() {
+// tell tells the router, once, that the session follows the topic, and where the client stands in it.
+func (s *sub) tell(at position.Position) {
+	if s.told || !s.session.onLeg {
+		return
+	}
+	s.told = true
+	h := leg.Header{Length: uint32(len(s.feed.topic.name)), Kind: leg.Topic, Topic: s.feed.topic.num, Position: at}
+	if !s.greeted {
+		h.Flags = leg.Asked
+	}
+	s.session.control(append(leg.AppendHeader(nil, h), s.feed.topic.name...))
+}
+
+// greet tells the client, once, that it is subscribed. at is what the client has: what lies between it and where the
+// session goes on it is about to be told of.
+func (s *sub) greet(at position.Position) {
 	if s.greeted {
 		return
 	}
 	s.greeted = true
 	ses := s.session
-	if ses.onLeg {
-		ses.control(newRecord(leg.Topic, s.feed.topic.num, s.last, []byte(s.feed.topic.name)).b)
-	}
-	ses.sendControl(encodeGreeting(ses, s))
+	r := newRecord(leg.Data, s.feed.topic.num, at, encodeGreeting(ses, s))
+	ses.control(r.bytes(ses.onLeg))
 }
 
 // gap tells the client that what lies between after and at can't be had any more.

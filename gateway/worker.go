@@ -25,6 +25,8 @@ type worker struct {
 	out     []byte                  // several records, for one session
 	batches [int(formats) * 2]batch // several records, for all sessions of a format
 
+	owed float64 // of a drain: sessions that should have been sent away by now
+
 	counts *workerCounts
 }
 
@@ -123,18 +125,6 @@ func gather(b []byte, s *session, entries []*entry, limit int) ([]byte, int) {
 		b = append(b, r...)
 	}
 	return b, len(entries)
-}
-
-// drainSome closes up to n sessions, each with a delay of its own within spread.
-func (w *worker) drainSome(n int, spread time.Duration) {
-	for i := len(w.sessions) - 1; i >= 0 && n > 0; i-- {
-		s := w.sessions[i]
-		if s.closing {
-			continue
-		}
-		n--
-		s.finish(closeDrain, reconnectDelay(spread))
-	}
 }
 
 // reconnectDelay chooses a delay for one client, so that the returns of all are spread.

@@ -1,6 +1,7 @@
 package leg
 
 import (
+	"crypto/cipher"
 	"crypto/hmac"
 	"crypto/rand"
 	"crypto/sha256"
@@ -20,8 +21,19 @@ const (
 	HeaderShard  = "Ringside-Shard"  // answer: the gateway's shard ID
 	HeaderClient = "Ringside-Client" // request: the client's address
 	HeaderAuth   = "Ringside-Auth"   // request: what [Keyring.Sign] returns
+	HeaderTicket = "Ringside-Ticket" // answer: the session's ticket; request to resume: the same, once more
 
 	Version = "v1" // of the leg
+)
+
+// What a router asks a gateway for beside the handshakes of clients: requests with methods of our own, which no client can
+// have passed on, signed, with Upgrade: [Upgrade] for [Target]. The answer is 101.
+const (
+	MethodResume = "RESUME" // to go on with the session of the ticket; a [Resume] follows
+	MethodBeat   = "BEAT"   // a connection on which every byte is answered by the same one, once all event loops have turned
+
+	Target  = "/"
+	Upgrade = "ringside-leg"
 )
 
 // Request is what a router signs of a handshake.
@@ -47,7 +59,8 @@ const maxSkew = 60 * time.Second
 // Keyring holds the secrets of a cluster. It signs with the first and accepts all, so that secrets can be rotated. It is
 // immutable and safe for concurrent use.
 type Keyring struct {
-	keys [][]byte
+	keys    [][]byte
+	tickets []cipher.AEAD
 }
 
 // NewKeyring makes a keyring of one secret or more. The keys that sign are derived from the secrets, so that the same
@@ -61,11 +74,17 @@ func NewKeyring(secrets ...string) (*Keyring, error) {
 		if s == "" {
 			return nil, errors.New("leg: a secret is empty")
 		}
-		m := hmac.New(sha256.New, []byte(s))
-		m.Write([]byte("ringside leg " + Version))
-		k.keys = append(k.keys, m.Sum(nil))
+		k.keys = append(k.keys, derive(s, "ringside leg "+Version))
+		k.tickets = append(k.tickets, newSealer(derive(s, "ringside ticket")))
 	}
 	return k, nil
+}
+
+// derive makes a key of 32 bytes for one purpose.
+func derive(secret, purpose string) []byte {
+	m := hmac.New(sha256.New, []byte(secret))
+	m.Write([]byte(purpose))
+	return m.Sum(nil)
 }
 
 // Sign returns the value of [HeaderAuth] for r: `t=<unix s>,n=<nonce>,mac=<hex>`.

@@ -7,6 +7,8 @@ import (
 	"errors"
 	"fmt"
 	"os"
+	"reflect"
+	"slices"
 	"strings"
 	"testing"
 	"time"
@@ -26,69 +28,100 @@ func rec(kind Kind, flags Flags, topic uint32, p position.Position, body string)
 type log struct{ lines []string }
 
 func (l *log) LegTopic(h Header, name []byte) {
-	l.add("topic %d %s %v off=%v", h.Topic, name, h.Position, h.Flags&Off != 0)
+	l.add("topic %d %s %v off=%v asked=%v", h.Topic, name, h.Position, h.Flags&Off != 0, h.Flags&Asked != 0)
 }
 func (l *log) LegPosition(t uint32, p position.Position) { l.add("position %d %v", t, p) }
+func (l *log) LegAck(n uint64)                           { l.add("ack %d", n) }
+func (l *log) LegMove()                                  { l.add("move") }
 func (l *log) LegEnd()                                   { l.add("end") }
 func (l *log) LegUnknown(k Kind)                         { l.add("unknown %d", k) }
 func (l *log) add(format string, args ...any) {
 	l.lines = append(l.lines, fmt.Sprintf(format, args...))
 }
 
-// strip feeds stream in the given pieces.
-func strip(pieces ...[]byte) (client string, heard []string, s Stripper, err error) {
-	var l log
-	for _, p := range pieces {
-		out, e := s.Strip(bytes.Clone(p), &l)
-		client += string(out)
-		if e != nil {
-			return client, l.lines, s, e
-		}
-	}
-	return client, l.lines, s, nil
+// reader feeds a Stripper as a router does: what is not whole is handed in again in front of what comes next.
+type reader struct {
+	s      Stripper
+	log    log
+	held   []byte
+	client strings.Builder
 }
 
-// session is a stream with everything in it.
-func session() (stream []byte, client string, heard []string) {
-	p := pos(7, 1763900000000, 1)
-	for _, r := range [][]byte{
-		rec(Topic, 0, 3, p, "finals"),
-		rec(Data, 0, 0, position.Position{}, "welcome"),
-		rec(Data, 0, 3, pos(7, 1763900000000, 2), strings.Repeat("m", 200)),
-		rec(Beacon, 0, 3, pos(7, 1763900000009, 0), ""),
-		rec(99, 0, 0, position.Position{}, "from the future"),
-		rec(Beacon, 0, 3, pos(7, 1763900000010, 0), "beat"),
-		rec(Topic, Off, 3, p, ""),
-		rec(Data, 0, 0, position.Position{}, ""),
-		rec(Data, 0, 4, pos(8, 1, 0), "x"),
-		rec(End, 0, 0, position.Position{}, "bye"),
-	} {
-		stream = append(stream, r...)
+func (r *reader) read(p []byte) error {
+	buf := append(bytes.Clone(r.held), p...)
+	out, rest, err := r.s.Strip(buf, &r.log)
+	r.client.Write(out)
+	if len(rest) > HeaderSize+MaxWhole {
+		return fmt.Errorf("%d bytes are held", len(rest))
 	}
-	return stream, "welcome" + strings.Repeat("m", 200) + "beat" + "x" + "bye", []string{
-		"topic 3 finals 00000007-1763900000000-1 off=false", "position 3 00000007-1763900000000-2",
-		"position 3 00000007-1763900000009-0", "unknown 99", "position 3 00000007-1763900000010-0",
-		"topic 3  00000007-1763900000000-1 off=true", "position 4 00000008-1-0", "end",
+	r.held = bytes.Clone(rest)
+	return err
+}
+
+// nextLeg goes on with another gateway.
+func (r *reader) nextLeg() {
+	r.held = nil
+	r.s.NextLeg()
+}
+
+// strip feeds a stream in the given pieces.
+func strip(pieces ...[]byte) (*reader, error) {
+	r := &reader{}
+	for _, p := range pieces {
+		if err := r.read(p); err != nil {
+			return r, err
+		}
+	}
+	return r, nil
+}
+
+// records are a stream with everything in it, and what the client gets of each.
+func records() (stream [][]byte, client []string, heard []string) {
+	p := pos(7, 1763900000000, 1)
+	add := func(r []byte, forClient string) { stream, client = append(stream, r), append(client, forClient) }
+	add(rec(Topic, Asked, 3, p, "finals"), "")
+	add(rec(Data, 0, 0, position.Position{}, "welcome"), "welcome")
+	add(rec(Data, 0, 3, pos(7, 1763900000000, 2), strings.Repeat("m", 200)), strings.Repeat("m", 200))
+	add(rec(Beacon, 0, 3, pos(7, 1763900000009, 0), ""), "")
+	add(rec(99, 0, 0, position.Position{}, "from the future"), "")
+	add(rec(98, 0, 4, position.Position{}, strings.Repeat("future", MaxWhole/6+10)), "")
+	add(rec(Beacon, 0, 3, pos(7, 1763900000010, 0), "beat"), "beat")
+	add(rec(Data, 0, 3, pos(7, 1763900000011, 0), strings.Repeat("0123456789", MaxWhole/10+20)), strings.Repeat("0123456789", MaxWhole/10+20))
+	add(rec(Topic, Off, 3, p, ""), "")
+	add(rec(Data, 0, 0, Acknowledge(17), ""), "")
+	add(rec(Data, 0, 0, Acknowledge(99), "pong"), "pong")
+	add(rec(Move, 0, 0, position.Position{}, ""), "")
+	add(rec(Data, 0, 4, pos(8, 1, 0), "x"), "x")
+	add(rec(End, 0, 0, position.Position{}, "bye"), "bye")
+	return stream, client, []string{
+		"topic 3 finals 00000007-1763900000000-1 off=false asked=true", "position 3 00000007-1763900000000-2",
+		"position 3 00000007-1763900000009-0", "unknown 99", "unknown 98", "position 3 00000007-1763900000010-0",
+		"position 3 00000007-1763900000011-0", "topic 3  00000007-1763900000000-1 off=true asked=false",
+		"ack 17", "ack 99", "move", "position 4 00000008-1-0", "end",
 	}
 }
 
 func check(t *testing.T, what string, pieces ...[]byte) {
 	t.Helper()
-	_, wantClient, wantHeard := session()
-	client, heard, s, err := strip(pieces...)
-	if err != nil || client != wantClient || strings.Join(heard, "\n") != strings.Join(wantHeard, "\n") {
-		t.Fatalf("%s: got %q, %q, %v", what, client, heard, err)
+	_, clients, wantHeard := records()
+	r, err := strip(pieces...)
+	if err != nil || r.client.String() != strings.Join(clients, "") || !slices.Equal(r.log.lines, wantHeard) {
+		t.Fatalf("%s: got %.300q, %q, %v", what, r.client.String(), r.log.lines, err)
 	}
-	if !s.AtBoundary() || s.Partial() != 0 {
+	if _, half := r.s.Half(); half || len(r.held) > 0 {
 		t.Fatalf("%s: half a record is left", what)
 	}
 }
 
 func TestStripWhereverReadsCut(t *testing.T) {
-	stream, _, _ := session()
+	rs, _, _ := records()
+	stream := bytes.Join(rs, nil)
 	check(t, "at once", stream)
 	for i := range stream {
-		for _, j := range []int{i, min(i+1, len(stream)), min(i+HeaderSize, len(stream)), (i + len(stream)) / 2} {
+		if i > 2000 && i < len(stream)-2000 && i%97 != 0 { // within the large ones
+			continue
+		}
+		for _, j := range []int{i, min(i+HeaderSize, len(stream)), (i + len(stream)) / 2} {
 			check(t, fmt.Sprintf("cut at %d and %d", i, j), stream[:i], stream[i:j], stream[j:])
 		}
 	}
@@ -99,21 +132,75 @@ func TestStripWhereverReadsCut(t *testing.T) {
 	check(t, "byte by byte", bytewise...)
 }
 
-func TestPartial(t *testing.T) {
-	r := rec(Data, 0, 1, pos(1, 1, 1), "0123456789")
-	f := func(n int, boundary bool, partial uint32) {
-		t.Helper()
-		_, _, s, err := strip(r[:n])
-		if err != nil || s.AtBoundary() != boundary || s.Partial() != partial {
-			t.Errorf("after %d bytes: got boundary %v, partial %d, %v", n, s.AtBoundary(), s.Partial(), err)
+// A leg that is cut anywhere, and another one that begins with the first record that was not whole, are the same to the
+// client.
+func TestNextLegWhereverTheFirstIsCut(t *testing.T) {
+	rs, clients, _ := records()
+	stream, want := bytes.Join(rs, nil), strings.Join(clients, "")
+	for i := range stream {
+		n, end := 0, 0 // records that have come whole, and where they end
+		for n < len(rs) && end+len(rs[n]) <= i {
+			end += len(rs[n])
+			n++
+		}
+		again := append(rec(Data, 0, 0, Acknowledge(3), ""), bytes.Join(rs[n:], nil)...)
+		for _, j := range []int{len(again), 0, 40, 1000, 9000} { // the second leg may be cut as well
+			r, err := strip(stream[:i])
+			if err != nil {
+				t.Fatal(err)
+			}
+			if j = min(j, len(again)-len(rs[len(rs)-1])); j > 0 && j < len(again) && HeaderSize+j < HeaderSize+len(rs[n]) {
+				r.nextLeg() // dies within the same record
+				if err := r.read(again[:j]); err != nil {
+					t.Fatalf("cut at %d and %d: %v", i, j, err)
+				}
+			}
+			r.nextLeg()
+			if err := r.read(again); err != nil {
+				t.Fatalf("cut at %d and %d: %v", i, j, err)
+			}
+			if got := r.client.String(); got != want {
+				t.Fatalf("cut at %d and %d: the client's bytes differ (%d bytes, want %d)", i, j, len(got), len(want))
+			}
 		}
 	}
-	f(0, true, 0)
-	f(10, true, 0)
-	f(HeaderSize, true, 0)
-	f(HeaderSize+1, false, 1)
-	f(HeaderSize+9, false, 9)
-	f(HeaderSize+10, true, 0)
+}
+
+// What would tear a message that is half way is refused.
+func TestNextLegMustGoOn(t *testing.T) {
+	at := pos(7, 5, 0)
+	begun := rec(Data, 0, 3, at, strings.Repeat("m", 2*MaxWhole))
+	f := func(want error, records ...[]byte) {
+		t.Helper()
+		r, err := strip(begun[:HeaderSize+100])
+		if topic, half := r.s.Half(); err != nil || !half || topic != 3 {
+			t.Fatalf("half: got %v %v %v", topic, half, err)
+		}
+		r.nextLeg()
+		if err := r.read(bytes.Join(records, nil)); !errors.Is(err, want) {
+			t.Errorf("got %v, want %v", err, want)
+		}
+		if want != nil && r.client.Len() != 100 {
+			t.Errorf("the client got %d bytes more", r.client.Len()-100)
+		}
+	}
+	f(nil, rec(Topic, 0, 9, pos(7, 4, 0), "finals"), rec(Data, 0, 0, Acknowledge(9), ""), rec(Data, 0, 9, at, strings.Repeat("m", 2*MaxWhole)))
+	f(ErrContinue, rec(Data, 0, 0, position.Position{}, "pong"))
+	f(ErrContinue, rec(Beacon, 0, 9, at, "gap"))
+	f(ErrContinue, rec(End, 0, 0, at, "bye"))
+	f(ErrContinue, rec(Data, 0, 9, pos(7, 6, 0), strings.Repeat("m", 2*MaxWhole)))
+	f(ErrContinue, rec(Data, 0, 9, at, strings.Repeat("m", 2*MaxWhole+1)))
+	f(ErrContinue, rec(77, 0, 9, at, strings.Repeat("m", 2*MaxWhole)))
+}
+
+// Small records come whole or not at all.
+func TestWhole(t *testing.T) {
+	r := rec(Data, 0, 1, pos(1, 1, 1), "0123456789")
+	for n := range r {
+		if got, err := strip(r[:n]); err != nil || got.client.Len() > 0 || len(got.held) != n {
+			t.Errorf("after %d bytes: got %q, %d held, %v", n, got.client.String(), len(got.held), err)
+		}
+	}
 }
 
 func TestStripRefuses(t *testing.T) {
@@ -121,9 +208,9 @@ func TestStripRefuses(t *testing.T) {
 		t.Helper()
 		bad := rec(Data, 0, 1, pos(1, 1, 1), "x")
 		change(bad)
-		client, _, _, err := strip(append(rec(Data, 0, 0, position.Position{}, "good"), bad...))
-		if !errors.Is(err, want) || client != "good" {
-			t.Errorf("got %q, %v, want %v", client, err, want)
+		r, err := strip(append(rec(Data, 0, 0, position.Position{}, "good"), bad...))
+		if !errors.Is(err, want) || r.client.String() != "good" {
+			t.Errorf("got %q, %v, want %v", r.client.String(), err, want)
 		}
 	}
 	f(ErrTooLarge, func(b []byte) { b[0] = 0xff })
@@ -135,8 +222,8 @@ func TestStripRefuses(t *testing.T) {
 
 func TestNothingBehindTheEnd(t *testing.T) {
 	stream := append(rec(End, 0, 0, position.Position{}, "bye"), rec(Data, 0, 0, position.Position{}, "ghost")...)
-	if client, heard, _, err := strip(stream); err != nil || client != "bye" || len(heard) != 1 {
-		t.Errorf("got %q %q %v", client, heard, err)
+	if r, err := strip(stream); err != nil || r.client.String() != "bye" || len(r.log.lines) != 1 {
+		t.Errorf("got %q %q %v", r.client.String(), r.log.lines, err)
 	}
 }
 
@@ -185,8 +272,7 @@ func TestStripDoesNotAllocate(t *testing.T) {
 	n := testing.AllocsPerRun(100, func() {
 		copy(buf, many)
 		for _, cut := range []int{len(one), 3 * len(one), 4*len(one) + 7} {
-			_, _ = s.Strip(buf[:cut], sink)
-			s = Stripper{}
+			_, _, _ = s.Strip(buf[:cut], sink)
 		}
 	})
 	if n != 0 {
@@ -198,6 +284,8 @@ type deaf struct{}
 
 func (deaf) LegTopic(Header, []byte)               {}
 func (deaf) LegPosition(uint32, position.Position) {}
+func (deaf) LegAck(uint64)                         {}
+func (deaf) LegMove()                              {}
 func (deaf) LegEnd()                               {}
 func (deaf) LegUnknown(Kind)                       {}
 
@@ -207,23 +295,109 @@ func BenchmarkStripOneRecord(b *testing.B) {
 	b.ReportAllocs()
 	b.SetBytes(int64(len(one)))
 	for b.Loop() {
-		_, _ = s.Strip(one, deaf{})
+		_, _, _ = s.Strip(one, deaf{})
 	}
 }
 
 func FuzzStrip(f *testing.F) {
-	stream, _, _ := session()
-	f.Add(stream, 40, 100)
+	rs, _, _ := records()
+	f.Add(bytes.Join(rs, nil), 40, 100)
 	f.Add([]byte{0, 0, 0, 1, 1}, 1, 2)
 	f.Fuzz(func(t *testing.T, stream []byte, i, j int) {
-		wantClient, wantHeard, _, wantErr := strip(stream)
+		want, wantErr := strip(stream)
 		i = min(max(i, 0), len(stream))
 		j = min(max(j, i), len(stream))
-		client, heard, _, err := strip(stream[:i], stream[i:j], stream[j:])
-		if client != wantClient || fmt.Sprint(heard) != fmt.Sprint(wantHeard) || !errors.Is(err, wantErr) {
-			t.Errorf("cut at %d and %d: got %q %q %v, want %q %q %v", i, j, client, heard, err, wantClient, wantHeard, wantErr)
+		got, err := strip(stream[:i], stream[i:j], stream[j:])
+		if got.client.String() != want.client.String() || !slices.Equal(got.log.lines, want.log.lines) || !errors.Is(err, wantErr) {
+			t.Errorf("cut at %d and %d: got %q %q %v, want %q %q %v", i, j, got.client.String(), got.log.lines, err,
+				want.client.String(), want.log.lines, wantErr)
 		}
 	})
+}
+
+func TestResumeBlock(t *testing.T) {
+	f := func(r Resume) {
+		t.Helper()
+		b := AppendResume([]byte("before"), r)[len("before"):]
+		for i := range b {
+			if _, n, err := ParseResume(b[:i], 10); n != 0 || err != nil {
+				t.Fatalf("%d of %d bytes: got %d, %v", i, len(b), n, err)
+			}
+		}
+		got, n, err := ParseResume(append(bytes.Clone(b), "behind"...), 10)
+		if err != nil || n != len(b) || !reflect.DeepEqual(got, r) {
+			t.Errorf("got %+v, %d, %v, want %+v, %d", got, n, err, r, len(b))
+		}
+	}
+	f(Resume{First: -1, Topics: []Standing{}})
+	f(Resume{Begun: true, First: 1, Topics: []Standing{
+		{Name: "finals", Position: pos(7, 8, 9)}, {Name: strings.Repeat("x", maxName), Position: pos(1, 1<<63, 1), Asked: true},
+	}})
+	bad := func(change func(b []byte) []byte) {
+		t.Helper()
+		b := change(AppendResume(nil, Resume{Begun: true, First: 0, Topics: []Standing{{Name: "finals"}, {Name: "semi"}}}))
+		if _, n, err := ParseResume(b, 2); n != 0 || !errors.Is(err, ErrResume) {
+			t.Errorf("%x: got %d, %v", b, n, err)
+		}
+	}
+	bad(func(b []byte) []byte { b[0] = 1; return b })
+	bad(func(b []byte) []byte { b[3] = 3; return b })
+	bad(func(b []byte) []byte { b[3]--; return b })
+	bad(func(b []byte) []byte { b[3]++; return append(b, 0) })
+	bad(func(b []byte) []byte { b[4] = 2; return b })
+	bad(func(b []byte) []byte { b[9] = 2; return b })
+	bad(func(b []byte) []byte { b[13] = 3; return b })
+	bad(func(b []byte) []byte { b[14] = 255; return b })
+}
+
+func FuzzParseResume(f *testing.F) {
+	f.Add(AppendResume(nil, Resume{Begun: true, First: 0, Topics: []Standing{{Name: "finals"}, {Name: "semi"}}}))
+	f.Fuzz(func(t *testing.T, b []byte) {
+		r, n, err := ParseResume(b, 100)
+		if err != nil || n == 0 {
+			return
+		}
+		if again, m, err := ParseResume(AppendResume(nil, r), 100); err != nil || m != n || !reflect.DeepEqual(again, r) {
+			t.Errorf("got %+v %d %v, want %+v %d", again, m, err, r, n)
+		}
+	})
+}
+
+func TestTickets(t *testing.T) {
+	old, _ := NewKeyring("the old secret of the cluster")
+	both, _ := NewKeyring("the new secret of the cluster", "the old secret of the cluster")
+	want := Ticket{Session: 1 << 60, Format: 2, Resumed: true, Since: pos(1, 2, 3), Topic: strings.Repeat("t", 255), Client: "2001:db8::1"}
+	sealed := old.Seal(want)
+	if bytes.Contains(sealed, []byte("2001")) || bytes.Equal(sealed, old.Seal(want)) {
+		t.Error("the ticket can be read, or is the same twice")
+	}
+	raw, err := ParseTicketText(TicketText(sealed))
+	if err != nil {
+		t.Fatal(err)
+	}
+	for _, k := range []*Keyring{old, both} {
+		if got, err := k.Open(raw); err != nil || got != want {
+			t.Errorf("got %+v, %v", got, err)
+		}
+	}
+	if _, err := old.Open(both.Seal(want)); !errors.Is(err, ErrTicket) {
+		t.Errorf("another secret: got %v", err)
+	}
+	for i := range sealed {
+		b := bytes.Clone(sealed)
+		b[i] ^= 1
+		if _, err := old.Open(b); !errors.Is(err, ErrTicket) {
+			t.Errorf("byte %d changed: got %v", i, err)
+		}
+		if _, err := old.Open(sealed[:i]); !errors.Is(err, ErrTicket) {
+			t.Errorf("%d bytes of it: got %v", i, err)
+		}
+	}
+	for _, s := range []string{"", "?", strings.Repeat("A", 2000)} {
+		if _, err := ParseTicketText(s); !errors.Is(err, ErrTicket) {
+			t.Errorf("%.10q: got %v", s, err)
+		}
+	}
 }
 
 func TestSignatures(t *testing.T) {

@@ -11,6 +11,14 @@
 // can change gateways between two records without the client noticing. Topic is a number that the gateway's process has
 // given to a topic, the same for all its sessions: a record is one byte string, shared by all of them.
 //
+// A record of no topic, that is of topic 0, acknowledges: its ID's milliseconds say how many of the bytes that came from
+// the client on this leg the gateway is done with, all answers to them included; 0 says nothing. What is not acknowledged
+// the router keeps for the next gateway.
+//
+// A session changes gateways like this: the router asks the next one with the [Ticket] that the first one gave, reads its
+// answer, lets go of the old leg, and sends a [Resume]: the topics that the client follows and where it stands in them.
+// Behind it come, once more, the client's bytes that were not acknowledged.
+//
 // The package is pure: no I/O, and no clock but the one it is handed.
 package leg
 
@@ -35,9 +43,10 @@ type Kind uint8
 // The kinds. A reader passes over unknown kinds below 128 and refuses the others.
 const (
 	Data   Kind = 1 // whole messages for the client; with a topic, its position behind them
-	Topic  Kind = 2 // the bytes are a topic's name and not for the client: the session follows it from the position on
+	Topic  Kind = 2 // the bytes are a topic's name and not for the client, who stands at the position and follows it from there
 	Beacon Kind = 3 // the topic's position has moved without a message; bytes, if any, are for the client
 	End    Kind = 4 // the last bytes for the client: the session has ended on purpose
+	Move   Kind = 5 // the gateway wants the session to go elsewhere, and serves it until it does; no bytes
 
 	mustUnderstand Kind = 128
 )
@@ -45,8 +54,14 @@ const (
 // Flags modify a kind.
 type Flags uint8
 
-// Off, on a [Topic] record, says that the session no longer follows the topic.
-const Off Flags = 1
+// The flags of a [Topic] record.
+const (
+	// Off says that the session no longer follows the topic.
+	Off Flags = 1
+	// Asked says that the client has not been told yet that it follows the topic; the position is where it wants to
+	// begin, zero for what comes next.
+	Asked Flags = 2
+)
 
 // Header is a record's header.
 type Header struct {
@@ -59,6 +74,17 @@ type Header struct {
 
 // ForClient reports whether the bytes of a record of this kind go to the client.
 func (k Kind) ForClient() bool { return k == Data || k == Beacon || k == End }
+
+// Acknowledged is how many bytes of the client's the gateway is done with, as far as the record tells; else 0.
+func (h Header) Acknowledged() uint64 {
+	if h.Topic != 0 || h.Kind == Topic {
+		return 0
+	}
+	return h.Position.ID.Ms
+}
+
+// Acknowledge is the position of a record of no topic that says: n bytes of the client's are done with.
+func Acknowledge(n uint64) position.Position { return position.Position{ID: position.ID{Ms: n}} }
 
 // PutHeader writes h into the first [HeaderSize] bytes of b.
 func PutHeader(b []byte, h Header) {

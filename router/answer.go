@@ -29,6 +29,7 @@ type answer struct {
 	block  []byte // header fields, up to and with the blank line
 	rest   []byte // what came behind the head already
 	leg    bool   // a session begins, and its bytes come in records
+	ticket []byte // of a leg; nil when the gateway gave none
 }
 
 // errAnswer is the cause of all that is wrong with an answer.
@@ -88,7 +89,7 @@ type said struct {
 	accepts, protocols, framed  int
 	accept, protocol            []byte
 	extensions                  [][]byte
-	leg                         []byte
+	leg, ticket                 []byte
 }
 
 func (a *answer) read() (said, error) {
@@ -118,6 +119,8 @@ func (a *answer) read() (said, error) {
 			s.framed++
 		case bytes.EqualFold(f.name, []byte(leg.HeaderLeg)):
 			s.leg = f.value
+		case bytes.EqualFold(f.name, []byte(leg.HeaderTicket)):
+			s.ticket = f.value
 		}
 	}
 	if fs.err != nil {
@@ -135,6 +138,11 @@ func (a *answer) begins(hs *handshake, own bool) (bool, error) {
 	}
 	if a.leg = own && s.leg != nil; a.leg && string(s.leg) != leg.Version {
 		return false, badAnswer("its leg has another version")
+	}
+	if a.leg && s.ticket != nil {
+		if a.ticket, err = leg.ParseTicketText(string(s.ticket)); err != nil {
+			return false, badAnswer("its ticket is malformed")
+		}
 	}
 	switch {
 	case a.status == fasthttp.StatusOK && !hs.websocket && s.events:

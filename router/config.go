@@ -29,6 +29,17 @@ type Config struct {
 	UserTimeout      time.Duration // 20s: TCP_USER_TIMEOUT
 	DrainWindow      time.Duration // 30s: over which a drain spreads its closes, and clients their return
 
+	Detect          time.Duration // 1s: how long a gateway may be silent before its sessions are moved
+	RehomeWait      time.Duration // 30s: how long a session whose gateway is gone waits for another
+	RehomeAtOnce    int           // 64: sessions that a gateway takes over at once, from all routers together
+	RehomeRate      int           // 4000: sessions that a gateway takes over per second, likewise
+	NoRebalance     bool          // sessions stay where they are when the ring would place them elsewhere
+	Settle          time.Duration // 5s: how long the ring must have stood still before sessions are rebalanced
+	RebalanceWindow time.Duration // 30s: over which the sessions that the ring wants elsewhere are moved
+	RebalanceMin    int           // 100: sessions per second that are moved at least
+	RebalanceMax    int           // 2000: and at most, whatever the window
+
+	MaxUnacked  int // 128 KiB: bytes of a client's that a session keeps for its gateway to acknowledge
 	MaxHeader   int // 8 KiB: bytes of a request's head
 	MaxURL      int // 2 KiB: bytes of a request's target
 	MaxSessions int // sessions, those in their handshake included; from the descriptor limit
@@ -78,6 +89,15 @@ func (c *Config) setDefaults() error {
 	orElse(&c.KeepAlive, 30*time.Second)
 	orElse(&c.UserTimeout, 20*time.Second)
 	orElse(&c.DrainWindow, 30*time.Second)
+	orElse(&c.Detect, time.Second)
+	orElse(&c.RehomeWait, 30*time.Second)
+	orElse(&c.RehomeAtOnce, 64)
+	orElse(&c.RehomeRate, 4000)
+	orElse(&c.Settle, 5*time.Second)
+	orElse(&c.RebalanceWindow, 30*time.Second)
+	orElse(&c.RebalanceMin, 100)
+	orElse(&c.RebalanceMax, 2000)
+	orElse(&c.MaxUnacked, 128<<10)
 	orElse(&c.MaxHeader, 8<<10)
 	orElse(&c.MaxURL, 2<<10)
 	limit := eventloop.DescriptorLimit()
@@ -100,7 +120,10 @@ func (c *Config) validate() error {
 		"loops": int64(c.Loops), "handshake time-out": int64(c.HandshakeTimeout), "dial time-out": int64(c.DialTimeout),
 		"idle time-out": int64(c.IdleTimeout), "write time-out": int64(c.WriteTimeout), "keep-alive": int64(c.KeepAlive),
 		"user time-out": int64(c.UserTimeout), "drain window": int64(c.DrainWindow), "header limit": int64(c.MaxHeader),
-		"URL limit": int64(c.MaxURL), "session limit": int64(c.MaxSessions),
+		"detection time": int64(c.Detect), "re-homing wait": int64(c.RehomeWait), "re-homing limit": int64(c.RehomeAtOnce),
+		"re-homing rate": int64(c.RehomeRate), "settling time": int64(c.Settle), "rebalancing window": int64(c.RebalanceWindow),
+		"least rebalancing rate": int64(c.RebalanceMin), "largest rebalancing rate": int64(c.RebalanceMax),
+		"limit of unacknowledged bytes": int64(c.MaxUnacked), "URL limit": int64(c.MaxURL), "session limit": int64(c.MaxSessions),
 	} {
 		if v <= 0 {
 			return fmt.Errorf("the %s must be positive", name)

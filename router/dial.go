@@ -8,7 +8,6 @@ import (
 	"time"
 
 	"github.com/valyala/fasthttp"
-	"go.uber.org/zap"
 
 	"github.com/ringside-edge/ringside/ring"
 )
@@ -36,7 +35,8 @@ func (o dialOutcome) String() string {
 type upstream struct {
 	conn   net.Conn
 	answer *answer
-	own    bool // one of our gateways, asked by a signed handshake
+	own    bool   // one of our gateways, asked by a signed handshake
+	shard  *shard // which
 	buf    *[]byte
 }
 
@@ -49,7 +49,7 @@ func (u *upstream) close(r *Router) {
 // connect finds an upstream for the handshake, the slot's shards in the order of preference. What it returns has begun
 // the session, or else given an answer for the client.
 func (r *Router) connect(ctx context.Context, hs *handshake) (up *upstream, begins bool, no *refusal) {
-	shards := r.ejected.last(r.deps.Ring().Preference(hs.slot), time.Now())
+	shards := r.lastResorts(r.ring().Preference(hs.slot), time.Now())
 	if len(shards) == 0 {
 		return nil, false, refuse(fasthttp.StatusServiceUnavailable, reasonNoShard, "there is no gateway at present")
 	}
@@ -63,10 +63,7 @@ func (r *Router) connect(ctx context.Context, hs *handshake) (up *upstream, begi
 		case dialOK, dialOther:
 			return up, outcome == dialOK, nil
 		case dialRefused, dialTimeout, dialReset, dialBadAnswer:
-			if r.ejected.add(m.Addr, time.Now()) {
-				r.log.Warn("a gateway did not take a session and is tried last for a while",
-					zap.String("shard", m.ID), zap.String("addr", m.Addr), zap.Error(err))
-			}
+			r.eject(r.shards.of(m), err)
 		case dialBusy, dialLocal:
 		}
 	}
@@ -92,6 +89,9 @@ func (r *Router) try(ctx context.Context, hs *handshake, m *ring.Member, last bo
 	stop := context.AfterFunc(ctx, func() { _ = c.SetDeadline(time.Unix(1, 0)) })
 	defer stop()
 	up := &upstream{conn: c, own: r.deps.Keys != nil && !m.Static, buf: r.buffers.Get().(*[]byte)} //nolint:forcetypeassert // its New is ours
+	if up.own {
+		up.shard = r.shards.of(m)
+	}
 	outcome, err := r.exchange(hs, up)
 	if outcome != dialOK && outcome != dialOther {
 		up.close(r)

@@ -39,6 +39,24 @@ func (e *ejections) add(addr string, now time.Time) bool {
 	return !already
 }
 
+// lastResorts is shards with those behind the others that have not taken a session lately, or have no heartbeat. It may be
+// shards itself, which is not changed.
+func (r *Router) lastResorts(shards []*ring.Member, now time.Time) []*ring.Member {
+	shards = r.ejected.last(shards, now)
+	if r.shards.count(pulseDown)+r.shards.count(pulseSilent) == 0 {
+		return shards
+	}
+	order := make([]*ring.Member, 0, len(shards))
+	for _, down := range []bool{false, true} {
+		for _, m := range shards {
+			if r.shards.of(m).down() == down {
+				order = append(order, m)
+			}
+		}
+	}
+	return order
+}
+
 // last is shards with those that are ejected behind the others. It may be shards itself, which is not changed.
 func (e *ejections) last(shards []*ring.Member, now time.Time) []*ring.Member {
 	if !e.any.Load() {
@@ -55,6 +73,16 @@ func (e *ejections) last(shards []*ring.Member, now time.Time) []*ring.Member {
 		}
 	}
 	return order
+}
+
+// has reports whether addr is ejected.
+func (e *ejections) has(addr string, now time.Time) bool {
+	if !e.any.Load() {
+		return false
+	}
+	e.mu.Lock()
+	defer e.mu.Unlock()
+	return now.Before(e.until[addr])
 }
 
 // len is how many addresses are ejected.

@@ -25,12 +25,13 @@ const (
 	closeDrain                              // the router drains
 	closeShutdown                           // the router ends
 	closeSetup                              // it could not be taken over from its handshake
+	closeNoGateway                          // its gateway was gone, and no other took it in time
 	closeReasons
 )
 
 func (r closeReason) String() string {
 	return [closeReasons]string{"client", "end", "upstream", "leg_lost", "leg_protocol", "client_error", "upstream_error", "idle",
-		"write_timeout", "upstream_timeout", "drain", "shutdown", "setup"}[r]
+		"write_timeout", "upstream_timeout", "drain", "shutdown", "setup", "no_gateway"}[r]
 }
 
 // Close codes that we give (RFC 6455, 7.4.1 and the IANA registry).
@@ -52,8 +53,13 @@ const (
 
 func crashDelay() time.Duration { return minDelay + rand.N(maxCrashDelay-minDelay) }
 
+// maxDelay is the most that a client is told to stay away.
+const maxDelay = 30 * time.Second
+
 // drainDelay is spread over the drain window.
-func (r *Router) drainDelay() time.Duration { return minDelay + rand.N(r.cfg.DrainWindow) }
+func (r *Router) drainDelay() time.Duration {
+	return minDelay + rand.N(min(r.cfg.DrainWindow, maxDelay))
+}
 
 // clientEOF is called when the client sends nothing any more, and all that it had sent is passed on: the end is, too. It
 // may still want to hear the rest.
@@ -66,7 +72,16 @@ func (s *session) clientEOF() {
 		}
 	case s.has(upstreamEnded):
 		s.close(closeUpstream)
-	case s.upstream.CloseWrite() != nil:
+	case s.has(homeless):
+		s.close(closeClient)
+	case s.unsent() == 0:
+		s.passEnd()
+	}
+}
+
+// passEnd tells the upstream that the client sends nothing any more.
+func (s *session) passEnd() {
+	if s.upstream.CloseWrite() != nil {
 		s.upstreamIsDeaf()
 	}
 }
@@ -91,9 +106,8 @@ func (s *session) upstreamEOF() {
 // read tells how it ended.
 func (s *session) upstreamIsDeaf() {
 	s.flags |= upstreamDeaf
-	if s.waitsUp() {
-		s.w.counts.dropped.add(uint64(len(s.waiting.up)))
-		s.keepUp(nil)
+	if s.home == nil { // else it is for the next gateway
+		s.dropUp()
 	}
 	if s.has(upstreamEnded) {
 		s.finish(closeUpstream, nil)
@@ -103,10 +117,14 @@ func (s *session) upstreamIsDeaf() {
 }
 
 // upstreamGone decides what becomes of a session whose upstream is gone, or as good as gone, though nobody has ended
-// the session: its client is sent away, with a delay for its return when it stands at a message boundary. This is the
-// one place where a session would be moved to another gateway instead.
+// the session: it goes on at another gateway. Where that is not possible its client is sent away, with a delay for its
+// return when it stands at a message boundary.
 func (s *session) upstreamGone(reason closeReason) {
 	switch {
+	case s.movable():
+		s.loseLeg()
+		s.lookForHome(moveCrash)
+		return
 	case s.has(clientEnded):
 		reason = closeClient
 	case s.has(isLeg) && reason == closeUpstreamError:
@@ -137,7 +155,8 @@ func (s *session) leave() {
 func (s *session) atBoundary() bool {
 	switch {
 	case s.has(isLeg):
-		return s.strip.AtBoundary()
+		_, half := s.strip.Half()
+		return !half
 	case s.has(upstreamEnded):
 		return false // the client has been told so
 	case s.has(isWebSocket):
@@ -175,11 +194,10 @@ func (s *session) finish(reason closeReason, last []byte) {
 	}
 	s.flags |= ending
 	s.reason = reason
+	s.leaveHome()
 	s.upstream.Close()
-	if s.waitsUp() {
-		s.w.counts.dropped.add(uint64(len(s.waiting.up)))
-		s.keepUp(nil)
-	}
+	s.dropUp()
+	s.hold(nil)
 	if s.writeDown(last) && !s.waitsDown() {
 		s.said()
 	}
@@ -206,6 +224,7 @@ func (s *session) close(reason closeReason) {
 	case s.has(clientEnded) && reason == closeClientError:
 		reason = closeClient
 	}
+	s.leaveHome()
 	s.forget()
 	s.client.Close()
 	s.upstream.Close()

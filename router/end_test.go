@@ -56,7 +56,7 @@ func TestEnd(t *testing.T) {
 
 // TestCrash ends a leg without an End record, at every kind of place.
 func TestCrash(t *testing.T) {
-	half := record(leg.Data, strings.Repeat("x", 100))
+	small, large := record(leg.Data, strings.Repeat("x", 100)), record(leg.Data, strings.Repeat("x", 2*leg.MaxWhole))
 	bothLoops(t, func(t *testing.T, portable bool) {
 		g := gateway(t, "g1")
 		r := start(t, portable, nil, g)
@@ -80,15 +80,16 @@ func TestCrash(t *testing.T) {
 		leave := func(f *far) { f.conn.Close() }
 		f("at once", wsHead, "", "", true, leave)
 		f("behind a record", wsHead, record(leg.Data, "one"), "one", true, leave)
-		f("inside a header", wsHead, record(leg.Data, "one")+half[:20], "one", true, leave)
-		f("behind a header", wsHead, record(leg.Data, "one")+half[:leg.HeaderSize], "one", true, leave)
+		f("inside a header", wsHead, record(leg.Data, "one")+small[:20], "one", true, leave)
+		f("behind a header", wsHead, record(leg.Data, "one")+small[:leg.HeaderSize], "one", true, leave)
 		f("inside a topic's name", wsHead, record(leg.Data, "one")+record(leg.Topic, "finals")[:35], "one", true, leave)
-		f("inside a record", wsHead, half[:leg.HeaderSize+10], strings.Repeat("x", 10), false, leave)
+		f("inside a small record", wsHead, small[:leg.HeaderSize+10], "", true, leave)
+		f("inside a record", wsHead, large[:leg.HeaderSize+10], strings.Repeat("x", 10), false, leave)
 		f("event stream, behind a record", sseHead, record(leg.Data, "one"), "one", true, leave)
-		f("event stream, inside a record", sseHead, half[:leg.HeaderSize+10], strings.Repeat("x", 10), false, leave)
+		f("event stream, inside a record", sseHead, large[:leg.HeaderSize+10], strings.Repeat("x", 10), false, leave)
 		f("reset behind a record", wsHead, record(leg.Data, "one"), "one", true, (*far).reset)
-		f("reset inside a record", wsHead, half[:leg.HeaderSize+10], strings.Repeat("x", 10), false, (*far).reset)
-		eventually(t, "all are counted", func() bool { return r.value("closed_total", "reason=leg_lost") == 10 })
+		f("reset inside a record", wsHead, large[:leg.HeaderSize+10], strings.Repeat("x", 10), false, (*far).reset)
+		eventually(t, "all are counted", func() bool { return r.value("closed_total", "reason=leg_lost") == 11 })
 		r.empty()
 	})
 }
@@ -116,35 +117,27 @@ func TestRawCrash(t *testing.T) {
 	r.empty()
 }
 
-// TestCrashAtEveryOffset ends a leg behind each of its bytes: the client has what came for it, and a close frame
-// exactly where one can stand.
+// TestCrashAtEveryOffset ends a leg that can't be moved behind each of its bytes: the client has what came whole for it,
+// and a close frame.
 func TestCrashAtEveryOffset(t *testing.T) {
 	type part struct {
 		kind leg.Kind
 		body string
 	}
 	var records string
-	type point struct {
-		client   string
-		boundary bool
-	}
-	points := []point{{"", true}}
+	points := []string{""} // what the client has, by how much came
 	client := ""
 	for _, p := range []part{
 		{leg.Topic, "finals"}, {leg.Data, "welcome"}, {leg.Beacon, ""}, {99, "skip"}, {leg.Data, strings.Repeat("b", 90)}, {leg.Beacon, "beat"},
 	} {
 		records += record(p.kind, p.body)
-		for range leg.HeaderSize {
-			points = append(points, point{client, true})
+		for range leg.HeaderSize + len(p.body) - 1 {
+			points = append(points, client)
 		}
-		for i := range p.body {
-			if p.kind == leg.Data || p.kind == leg.Beacon {
-				client += p.body[i : i+1]
-				points = append(points, point{client, i == len(p.body)-1})
-			} else {
-				points = append(points, point{client, true})
-			}
+		if p.kind.ForClient() {
+			client += p.body
 		}
+		points = append(points, client)
 	}
 	g := gateway(t, "g1")
 	r := start(t, false, nil, g)
@@ -154,10 +147,10 @@ func TestCrashAtEveryOffset(t *testing.T) {
 			return false
 		})
 		c := r.open("a", wsHead, "")
-		c.want(want.client)
+		c.want(want)
 		rest := c.rest()
-		if _, ok := sentAway(t, rest, false); ok != want.boundary || !ok && rest != "" {
-			t.Fatalf("cut at %d: got %q behind what came, want a close frame: %v", cut, rest, want.boundary)
+		if _, ok := sentAway(t, rest, false); !ok {
+			t.Fatalf("cut at %d: got %q behind what came, want a close frame", cut, rest)
 		}
 		c.conn.Close()
 	}

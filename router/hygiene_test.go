@@ -79,7 +79,7 @@ func TestAnswerHygiene(t *testing.T) {
 	r := start(t, false, nil, g, s)
 	const extra = "X-Any: Thing\r\nSec-WebSocket-Protocol: b\r\n"
 	g.setReply(func(f *far) bool {
-		f.write(f.answer("Ringside-Leg: v1\r\nringside-SHARD: g1\r\nRingside-Ticket: x\r\n" + extra))
+		f.write(f.answer("Ringside-Leg: v1\r\nringside-SHARD: g1\r\nRingside-Ticket: eA\r\n" + extra))
 		return true
 	})
 	s.setReply(func(f *far) bool {

@@ -31,36 +31,42 @@ const (
 	recordPosition recordKind = iota // data or a beacon of a topic
 	recordTopic
 	recordEnd
+	recordMove
 	recordUnknown
 	recordKinds
 )
 
 func (k recordKind) String() string {
-	return [recordKinds]string{"position", "topic", "end", "unknown"}[k]
+	return [recordKinds]string{"position", "topic", "end", "move", "unknown"}[k]
 }
 
 // counts are counted by one loop. Each loop's are memory of their own, padded against the neighbours'.
 type counts struct {
-	_       [64]byte
-	opened  [isWebSocket | isLeg + 1]count
-	writes  [sides]count
-	bytes   [sides]count
-	records [recordKinds]count
-	dropped count
-	badLegs count
-	blocked [sides]count // gauge: sessions whose socket is full
-	waiting count        // gauge: bytes kept for them
-	_       [64]byte
+	_        [64]byte
+	opened   [isWebSocket | isLeg + 1]count
+	writes   [sides]count
+	bytes    [sides]count
+	records  [recordKinds]count
+	dropped  count
+	badLegs  count
+	blocked  [sides]count // gauge: sessions whose socket is full
+	waiting  count        // gauge: bytes kept for them
+	moving   count        // gauge: sessions that are on their way to another gateway
+	homeless count        // gauge: those of them without a leg
+	_        [64]byte
 }
 
 // metrics are counted by whoever; none of them per message.
 type metrics struct {
 	closed       [closeReasons]atomic.Uint64
 	dials        [dialOutcomes]atomic.Uint64
+	moves        [moveReasons][moveOutcomes]atomic.Uint64
+	silent       atomic.Uint64
 	fallbacks    atomic.Uint64
 	acceptErrors atomic.Uint64
 	refusals     *prometheus.CounterVec
 	handshakes   prometheus.Histogram
+	moveTime     prometheus.Histogram
 }
 
 func newMetrics() *metrics {
@@ -71,6 +77,10 @@ func newMetrics() *metrics {
 		handshakes: prometheus.NewHistogram(prometheus.HistogramOpts{
 			Name: "ringside_router_handshake_seconds", Help: "Time from the first byte of a request for a session to a gateway's answer, or to its refusal.",
 			Buckets: []float64{.0005, .001, .0025, .005, .01, .025, .05, .1, .25, .5, 1, 2.5, 5},
+		}),
+		moveTime: prometheus.NewHistogram(prometheus.HistogramOpts{
+			Name: "ringside_router_move_seconds", Help: "Time from when a session had to change gateways to when the new one had it.",
+			Buckets: []float64{.001, .0025, .005, .01, .025, .05, .1, .25, .5, 1, 2, 3, 5, 10, 30},
 		}),
 	}
 }
@@ -98,7 +108,13 @@ var (
 	descDropped   = desc("dropped_bytes_total", "Bytes of clients that nobody takes: of event streams, or for an upstream that is gone.")
 	descBadLegs   = desc("leg_errors_total", "Legs that broke their protocol.")
 	descBlocked   = desc("sessions_blocked", "Sessions of which one socket is full and the other not read, by which.", "to")
-	descWaiting   = desc("waiting_bytes", "Bytes read and not yet taken by the other side.")
+	descWaiting   = desc("waiting_bytes", "Bytes read and not yet taken by the other side, or not acknowledged by a gateway.")
+	descMoving    = desc("sessions_moving", "Sessions on their way to another gateway.")
+	descHomeless  = desc("sessions_homeless", "Sessions whose gateway is gone and whose client waits for another.")
+	descMoves     = desc("moves_total", "Changes of gateways that have ended, by why they were made and how they ended.", "reason", "outcome")
+	descSilent    = desc("gateways_silent_total", "Times that a gateway's heartbeat fell silent though its connection had not broken.")
+	descPulse     = desc("gateways", "Gateways of ours, by what their heartbeat connection tells.", "pulse")
+	descFrozen    = desc("ring_frozen", "1 while the last good ring stands in for a view that has lost too much at once.")
 	descFallbacks = desc("fallbacks_total", "Requests that asked for no session and were answered here.")
 	descAccepts   = desc("accept_errors_total", "Connections that could not be accepted.")
 	descDraining  = desc("draining", "1 while the router drains.")
@@ -116,6 +132,12 @@ func (r *Router) Collect(ch chan<- prometheus.Metric) {
 	for to := range sides {
 		gauge(descBlocked, float64(r.sum(func(c *counts) *count { return &c.blocked[to] })), to.String())
 	}
+	gauge(descMoving, float64(r.sum(func(c *counts) *count { return &c.moving })))
+	gauge(descHomeless, float64(r.sum(func(c *counts) *count { return &c.homeless })))
+	for state, name := range map[pulseState]string{pulseUnknown: "unknown", pulseUp: "up", pulseDown: "down", pulseSilent: "silent"} {
+		gauge(descPulse, float64(r.shards.count(state)), name)
+	}
+	gauge(descFrozen, float64(oneIf(r.placement.look().frozen)))
 	gauge(descWaiting, float64(r.sum(func(c *counts) *count { return &c.waiting })))
 	gauge(descSessions, float64(r.Sessions()))
 	gauge(descLimit, float64(r.cfg.MaxSessions))
@@ -129,6 +151,7 @@ func (r *Router) Collect(ch chan<- prometheus.Metric) {
 	gauge(descDraining, draining)
 	r.metrics.refusals.Collect(ch)
 	r.metrics.handshakes.Collect(ch)
+	r.metrics.moveTime.Collect(ch)
 }
 
 func (r *Router) collectCounters(ch chan<- prometheus.Metric) {
@@ -160,6 +183,12 @@ func (r *Router) collectCounters(ch chan<- prometheus.Metric) {
 	for outcome := range dialOutcomes {
 		counter(descDials, r.metrics.dials[outcome].Load(), outcome.String())
 	}
+	for reason := range moveReasons {
+		for outcome := range moveOutcomes {
+			counter(descMoves, r.metrics.moves[reason][outcome].Load(), reason.String(), outcome.String())
+		}
+	}
+	counter(descSilent, r.metrics.silent.Load())
 	counter(descFallbacks, r.metrics.fallbacks.Load())
 	counter(descAccepts, r.metrics.acceptErrors.Load())
 }

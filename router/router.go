@@ -26,6 +26,7 @@ import (
 	"go.uber.org/zap"
 
 	"github.com/ringside-edge/ringside/internal/eventloop"
+	"github.com/ringside-edge/ringside/ring"
 )
 
 // Router is one router's public port. Its exported methods are safe for concurrent use.
@@ -42,8 +43,11 @@ type Router struct {
 	byLoop  map[*eventloop.Loop]*worker
 	metrics *metrics
 
-	ejected ejections
-	buffers sync.Pool // *[]byte for handshakes with upstreams, maxAnswerHead bytes each
+	ejected   ejections
+	shards    shards
+	placement *placement
+	mover     *mover
+	buffers   sync.Pool // *[]byte for handshakes with upstreams, maxAnswerHead bytes each
 
 	ctx context.Context //nolint:containedctx // of the handshakes; set by Run before anything else is started
 
@@ -66,6 +70,9 @@ func New(cfg Config, deps Deps) (*Router, error) {
 		conns:  newConns(httpConnsFor(eventloop.DescriptorLimit())),
 		byLoop: make(map[*eventloop.Loop]*worker),
 	}
+	r.shards = shards{r: r, by: make(map[string]*shard)}
+	r.placement = newPlacement(deps.Ring, func(m *ring.Member) bool { return pulseState(r.shards.of(m).pulse.Load()) == pulseUp }, time.Now)
+	r.mover = r.newMover()
 	r.buffers.New = func() any {
 		b := make([]byte, maxAnswerHead)
 		return &b
@@ -122,6 +129,10 @@ func (r *Router) Run(ctx context.Context) error {
 	go func() { loopsDone <- r.group.Run(loops) }()
 	acceptDone := make(chan struct{})
 	go func() { r.acceptLoop(ctx); close(acceptDone) }()
+	var helpers sync.WaitGroup
+	helpers.Go(func() { r.mover.run(ctx) })
+	helpers.Go(func() { r.watch(ctx) })
+	helpers.Go(func() { r.rebalance(ctx) })
 	r.log.Info("takes clients", zap.String("router", r.deps.ID), zap.String("addr", r.Addr()),
 		zap.Int("loops", len(r.workers)), zap.Int("max_sessions", r.cfg.MaxSessions))
 
@@ -129,6 +140,7 @@ func (r *Router) Run(ctx context.Context) error {
 	err := r.stopListening()
 	<-acceptDone
 	r.conns.end()
+	helpers.Wait()
 	r.onEveryLoop(func(w *worker) { w.shutdown() })
 	stopLoops()
 	return errors.Join(err, <-loopsDone)
@@ -153,11 +165,14 @@ func (r *Router) Ready() error {
 		return errors.New("draining")
 	case !r.listening.Load():
 		return errors.New("the listener is closed")
-	case len(r.deps.Ring().Shards()) == 0:
+	case len(r.ring().Shards()) == 0:
 		return errors.New("no gateway in the ring")
 	}
 	return nil
 }
+
+// ring is the placement that the router goes by.
+func (r *Router) ring() *ring.Ring { return r.placement.ring() }
 
 // Sessions is the number of sessions held, those in their handshake included.
 func (r *Router) Sessions() uint64 { return uint64(max(0, r.sessions.Load())) }
@@ -165,12 +180,17 @@ func (r *Router) Sessions() uint64 { return uint64(max(0, r.sessions.Load())) }
 // drainTick is how often a drain sends sessions away.
 const drainTick = 50 * time.Millisecond
 
+// drainSlack is what a drain may take beyond its window: the last closes on their way.
+const drainSlack = 2 * time.Second
+
 // Drain takes no clients any more and sends the sessions away at an even pace over the drain window, each with a delay
-// for its return. It blocks until no session is left, or ctx ends, whose error it returns. Run goes on until its own
-// context ends.
+// for its return. It blocks until no session is left, or some time beyond the window, or ctx ends, whose error it returns.
+// Run goes on until its own context ends.
 func (r *Router) Drain(ctx context.Context) error {
 	r.draining.Store(true)
 	_ = r.stopListening()
+	ctx, cancel := context.WithTimeout(ctx, r.cfg.DrainWindow+drainSlack)
+	defer cancel()
 	end := time.Now().Add(r.cfg.DrainWindow)
 	tick := time.NewTicker(drainTick)
 	defer tick.Stop()

@@ -70,7 +70,7 @@ func (r *Router) open(ctx *fasthttp.RequestCtx, c *httpConn, hs *handshake) bool
 		r.metrics.refused("upstream")
 		return false
 	}
-	t := &takeover{r: r, c: c, up: up, flags: flagsOf(hs, up)}
+	t := &takeover{r: r, c: c, up: up, flags: flagsOf(hs, up), slot: uint8(hs.slot), ticket: up.answer.ticket}
 	t.first = up.answer.appendHead(make([]byte, 0, len(up.answer.line)+len(up.answer.block)+len(up.answer.rest)+2), up.own)
 	t.head = len(t.first)
 	t.first = append(t.first, up.answer.rest...)
@@ -82,12 +82,14 @@ func (r *Router) open(ctx *fasthttp.RequestCtx, c *httpConn, hs *handshake) bool
 
 // takeover is a session between its handshake and its event loop, while the HTTP server still holds the client.
 type takeover struct {
-	r     *Router
-	c     *httpConn
-	up    *upstream
-	flags flags
-	first []byte // the answer's head, and behind it what else the upstream has sent
-	head  int    // length of the head
+	r      *Router
+	c      *httpConn
+	up     *upstream
+	flags  flags
+	slot   uint8
+	ticket []byte // of a leg
+	first  []byte // the answer's head, and behind it what else the upstream has sent
+	head   int    // length of the head
 }
 
 // run takes both connections over as descriptors. The HTTP server closes its own of the client's when run returns; it
@@ -107,15 +109,11 @@ func (t *takeover) run(hijacked net.Conn) {
 		return
 	}
 	t.up.close(r)
-	options := eventloop.SocketOptions{KeepAlive: r.cfg.KeepAlive, UserTimeout: r.cfg.UserTimeout}
-	for _, fd := range []int{fd, upstreamFD} {
-		if err := eventloop.SetOptions(fd, options); err != nil {
-			r.log.Debug("a session's socket is without its options", zap.Error(err)) // its peer is gone already
-		}
-	}
+	r.setOptions(fd)
+	r.setOptions(upstreamFD)
 	w := r.workerOf(r.group.Next())
 	a := &arrival{
-		session: &session{w: w, flags: t.flags}, client: fd, upstream: upstreamFD,
+		session: &session{w: w, flags: t.flags, slot: t.slot, home: t.home()}, client: fd, upstream: upstreamFD,
 		first: t.first, head: t.head, early: early,
 	}
 	if !w.loop.Post(a) {
@@ -123,6 +121,14 @@ func (t *takeover) run(hijacked net.Conn) {
 		eventloop.CloseFD(upstreamFD)
 		r.release()
 	}
+}
+
+// home is what the session needs to go on elsewhere; nil when it can't.
+func (t *takeover) home() *home {
+	if t.ticket == nil {
+		return nil
+	}
+	return &home{shard: t.up.shard, ticket: t.ticket}
 }
 
 func (t *takeover) fail(err error) {

@@ -2,7 +2,6 @@ package router
 
 import (
 	"github.com/ringside-edge/ringside/internal/eventloop"
-	"github.com/ringside-edge/ringside/internal/position"
 	"github.com/ringside-edge/ringside/leg"
 )
 
@@ -13,6 +12,7 @@ type session struct {
 	upstream eventloop.Conn
 	w        *worker
 	waiting  *waiting     // what a full socket did not take; nil as a rule
+	home     *home        // of a leg: what it takes to go on elsewhere
 	strip    leg.Stripper // of a leg
 	frames   frames       // of a raw WebSocket upstream
 
@@ -22,13 +22,7 @@ type session struct {
 	place  int32 // in worker.sessions
 	flags  flags
 	reason closeReason // once ending
-}
-
-// waiting is what has been read from one side and not been taken by the other, at most one read's worth each. As long
-// as there is something, the side that it came from is not read.
-type waiting struct {
-	down, up           []byte // for the client, for the upstream
-	downSince, upSince ticks  // when the socket last took something
+	slot   uint8       // of its topic
 }
 
 // flags are what kind of session it is, and how far it has come.
@@ -44,6 +38,9 @@ const (
 	legEnded      // an End record has come
 	leaving       // to be sent away at the next message boundary
 	ending        // the upstream is done with; what waits for the client and then the end are left
+
+	homeless  // the leg is gone, and another gateway is being looked for
+	legBroken // the gateway has acknowledged what it was not sent
 
 	morePostedDown // a note goes on reading from the upstream, or from the client
 	morePostedUp
@@ -130,6 +127,7 @@ func (s *session) Sweep(c *eventloop.Conn, now int64) {
 	switch {
 	case s.waitsDown() && t-s.waiting.downSince > w.writeTimeout:
 		s.close(closeWriteTimeout)
+	case s.has(homeless): // the mover looks after it
 	case s.waitsUp() && t-s.waiting.upSince > w.writeTimeout:
 		s.upstreamGone(closeUpstreamTimeout)
 	case s.has(ending) && !s.waitsDown() && t-s.since > w.grace:
@@ -138,19 +136,3 @@ func (s *session) Sweep(c *eventloop.Conn, now int64) {
 		s.upstreamGone(closeIdle)
 	}
 }
-
-// LegTopic implements leg.Sink. Which topics a session follows, and where it stands in them, is for moving it to
-// another gateway.
-func (s *session) LegTopic(leg.Header, []byte) { s.w.counts.records[recordTopic].add(1) }
-
-// LegPosition implements leg.Sink.
-func (s *session) LegPosition(uint32, position.Position) { s.w.counts.records[recordPosition].add(1) }
-
-// LegEnd implements leg.Sink.
-func (s *session) LegEnd() {
-	s.w.counts.records[recordEnd].add(1)
-	s.flags |= legEnded
-}
-
-// LegUnknown implements leg.Sink.
-func (s *session) LegUnknown(leg.Kind) { s.w.counts.records[recordUnknown].add(1) }

@@ -20,12 +20,16 @@ func (s *session) pumpDown() {
 		if !s.upstream.Open() || s.has(upstreamEnded|morePostedDown) || s.waitsDown() {
 			return
 		}
-		buf := s.w.buffer()
-		n, drained, err := s.upstream.Read(buf)
+		held := 0
+		buf := s.w.loop.Scratch()
+		if s.waiting != nil {
+			held = copy(buf, s.waiting.held)
+		}
+		n, drained, err := s.upstream.Read(buf[held : held+s.w.read])
 		switch {
 		case n > 0:
 			s.moved = s.w.now()
-			if !s.hand(nil, buf[:n]) || drained {
+			if !s.hand(nil, buf[:held+n]) || drained {
 				return
 			}
 		case errors.Is(err, eventloop.ErrAgain):
@@ -38,8 +42,7 @@ func (s *session) pumpDown() {
 			return
 		}
 	}
-	s.flags |= morePostedDown
-	s.w.loop.Post((*moreDown)(s))
+	s.later(morePostedDown)
 }
 
 // pumpUp hands on what the client has sent, likewise. When the upstream is done with, it only waits for the client's end.
@@ -66,8 +69,7 @@ func (s *session) pumpUp() {
 			return
 		}
 	}
-	s.flags |= morePostedUp
-	s.w.loop.Post((*moreUp)(s))
+	s.later(morePostedUp)
 }
 
 // moreDown and moreUp are a session that goes on after others have had their turn.
@@ -76,27 +78,42 @@ type (
 	moreUp   session
 )
 
+// later goes on with a direction, morePostedDown or morePostedUp, after others have had their turn.
+func (s *session) later(direction flags) {
+	switch {
+	case s.has(direction):
+	case direction == morePostedDown:
+		s.flags |= direction
+		s.w.loop.Post((*moreDown)(s))
+	default:
+		s.flags |= direction
+		s.w.loop.Post((*moreUp)(s))
+	}
+}
+
 // Run implements eventloop.Note.
 func (m *moreDown) Run() {
-	m.flags &^= morePostedDown
-	(*session)(m).pumpDown()
+	s := (*session)(m)
+	s.flags &^= morePostedDown
+	s.pumpDown()
 }
 
 // Run implements eventloop.Note.
 func (m *moreUp) Run() {
-	m.flags &^= morePostedUp
-	(*session)(m).pumpUp()
+	s := (*session)(m)
+	s.flags &^= morePostedUp
+	s.pumpUp()
 }
 
-// hand writes what the upstream has sent to the client, without the leg's records, in one write; with the answer's
-// head before it at the session's beginning. It reports whether to go on reading. b is changed, and must directly
-// follow head in memory where there is one.
+// hand hands on what the upstream has sent, behind head at the session's beginning. It reports whether to go on reading.
+// b is changed, and must directly follow head in memory where there is one.
 func (s *session) hand(head, b []byte) bool {
 	var err error
+	var rest []byte
 	client := b
 	switch {
 	case s.has(isLeg):
-		client, err = s.strip.Strip(b, s)
+		client, rest, err = s.strip.Strip(b, s)
 	case s.has(isWebSocket):
 		s.frames.feed(b)
 	}
@@ -106,8 +123,9 @@ func (s *session) hand(head, b []byte) bool {
 	if !s.writeDown(client) {
 		return false
 	}
+	s.hold(rest)
 	switch {
-	case err != nil:
+	case err != nil || s.has(legBroken):
 		s.w.counts.badLegs.add(1)
 		s.finishBroken()
 	case s.has(legEnded):
@@ -144,9 +162,13 @@ func (s *session) writeDown(b []byte) bool {
 // handUp writes what the client has sent to the upstream. It reports whether to go on reading.
 func (s *session) handUp(b []byte) bool {
 	// An event stream's client has nothing to say: what it sends is no part of the exchange that was checked.
-	if s.has(upstreamDeaf|ending) || !s.has(isWebSocket) {
+	if s.has(ending) || !s.has(isWebSocket) || s.has(upstreamDeaf) && s.home == nil {
 		s.w.counts.dropped.add(uint64(len(b)))
 		return true
+	}
+	if s.home != nil {
+		s.keepUp(b)
+		return s.flushUp()
 	}
 	n, err := s.upstream.Write(b)
 	if err != nil {

@@ -8,6 +8,7 @@ import (
 	"net/http"
 	"strings"
 	"sync"
+	"sync/atomic"
 	"testing"
 	"time"
 
@@ -22,6 +23,7 @@ type upstreamServer struct {
 	id     string
 	static bool // a server that is none of ours
 	ln     net.Listener
+	silent atomic.Bool // answers no heartbeats
 
 	mu     sync.Mutex
 	reply  func(*far) bool // answers; false: the connection is of no further use
@@ -95,11 +97,32 @@ func (u *upstreamServer) serve(c *net.TCPConn) {
 	u.mu.Lock()
 	reply := u.reply
 	u.mu.Unlock()
+	if req.Method == leg.MethodBeat {
+		u.beat(f)
+		return
+	}
 	if !reply(f) {
 		c.Close()
 		return
 	}
 	u.sessions <- f
+}
+
+// beat answers heartbeats.
+func (u *upstreamServer) beat(f *far) {
+	defer f.conn.Close()
+	_ = f.conn.SetDeadline(time.Time{})
+	f.write("HTTP/1.1 101 Switching Protocols\r\n" + leg.HeaderLeg + ": v1\r\n\r\n")
+	buf := make([]byte, 64)
+	for {
+		n, err := f.conn.Read(buf)
+		if err != nil {
+			return
+		}
+		if !u.silent.Load() {
+			_, _ = f.conn.Write(buf[:n])
+		}
+	}
 }
 
 // oneByte reads byte by byte, so that nothing behind the head is swallowed.

@@ -12,6 +12,8 @@ type worker struct {
 	sessions []*session
 	owed     float64 // of a drain: sessions that should have been sent away by now, below one
 	read     int     // bytes that one read takes at most
+	spare    []*waiting
+	rebalancing
 
 	idleTimeout, writeTimeout, grace ticks
 }

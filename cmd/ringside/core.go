@@ -28,8 +28,6 @@ const (
 	loadEvery = time.Second
 	// leaveTimeout is what gossip has to tell the others that a node is gone.
 	leaveTimeout = 3 * time.Second
-	// drainGrace is what a drain may take beyond its window: the last closes on their way.
-	drainGrace = 2 * time.Second
 )
 
 // settings are the part of a role's settings that both roles have.
@@ -51,7 +49,7 @@ type server interface {
 	Addr() string
 	Ready() error
 	Run(ctx context.Context) error
-	Drain(ctx context.Context) error
+	Drain(ctx context.Context) error // ends in time by itself
 	Sessions() uint64
 }
 
@@ -258,14 +256,12 @@ func (c *core) conduct(ctx context.Context, warm <-chan struct{}) error {
 	}
 	c.log.Info("draining", zap.Uint64("sessions", c.server.Sessions()), zap.Duration("window", c.set.drain))
 	c.gossip.SetState(ring.StateDraining)
-	drain, cancel := context.WithTimeout(ctx, c.set.drain+drainGrace)
-	defer cancel()
-	err := c.server.Drain(drain)
+	err := c.server.Drain(ctx)
 	switch {
 	case ctx.Err() != nil:
 		return nil
 	case err != nil:
-		c.log.Warn("the drain's window is over before all sessions are gone", zap.Uint64("sessions", c.server.Sessions()), zap.Error(err))
+		c.log.Warn("the drain's time is over before all sessions are gone", zap.Uint64("sessions", c.server.Sessions()), zap.Error(err))
 	default:
 		c.log.Info("drained")
 	}

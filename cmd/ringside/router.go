@@ -58,6 +58,9 @@ func newRouter(cfg config.Router, log *zap.Logger, leave *trigger, extras router
 		HandshakeTimeout: cfg.HandshakeTimeout, DialTimeout: cfg.DialTimeout, IdleTimeout: cfg.IdleTimeout,
 		WriteTimeout: cfg.WriteTimeout, KeepAlive: cfg.KeepAlive, UserTimeout: cfg.UserTimeout, DrainWindow: cfg.DrainWindow,
 		MaxHeader: int(cfg.MaxHeader), MaxURL: int(cfg.MaxURL), MaxSessions: cfg.MaxSessions,
+		Detect: cfg.Detect, RehomeWait: cfg.RehomeWait, RehomeAtOnce: cfg.RehomeAtOnce, RehomeRate: cfg.RehomeRate,
+		NoRebalance: !cfg.Rebalance, Settle: cfg.Settle, RebalanceWindow: cfg.RebalanceWindow,
+		RebalanceMin: cfg.RebalanceMin, RebalanceMax: cfg.RebalanceMax, MaxUnacked: int(cfg.MaxUnacked),
 	}, router.Deps{ID: id, Ring: c.ring, Keys: c.keys, Log: log.Named("router"), Fallback: extras.fallback})
 	if err != nil {
 		return nil, notBound("listen", cfg.Listen, err)

@@ -36,8 +36,15 @@ type Gateway struct {
 	KeepAlive time.Duration `group:"Sessions" default:"30s" min:"1s" max:"2h" help:"TCP keep-alive of idle sockets."`
 	// Finds them while something is.
 	UserTimeout time.Duration `group:"Sessions" default:"20s" min:"1s" max:"1h" help:"TCP_USER_TIMEOUT: how long sent bytes may stay unacknowledged."`
-	// Clients get a reconnect delay spread over the same time.
-	DrainWindow time.Duration `group:"Sessions" default:"30s" min:"10ms" max:"1h" help:"Time over which a drain spreads its closes."`
+	// Routers take their sessions to other gateways; clients that came directly get a reconnect delay spread over the same
+	// time.
+	DrainWindow time.Duration `group:"Sessions" default:"30s" min:"10ms" max:"1h" help:"Time over which a drain sends the sessions away."`
+	// A few sessions are gone sooner than the window is over.
+	DrainMin int `group:"Sessions" default:"100" min:"1" max:"1000000" help:"Sessions that a drain sends away per second at least."`
+	// Very many take longer.
+	DrainMax int `group:"Sessions" default:"2000" min:"1" max:"1000000" help:"Sessions that a drain sends away per second at most."`
+	// When it is over the leg ends, and the router sees to the session on its own.
+	MoveGrace time.Duration `group:"Sessions" default:"5s" min:"10ms" max:"10m" help:"How long a router may take to find another gateway for a session."`
 
 	// Larger heads are answered with 431.
 	MaxHeader Size `group:"Limits" default:"8KiB" min:"1KiB" max:"64KiB" help:"Largest head of a request."`
@@ -75,6 +82,9 @@ func (g *Gateway) Validate() error {
 	}
 	if g.LogBytes < 2*g.MaxPayload {
 		return fmt.Errorf("log-bytes (%v) must hold two messages of max-payload (%v)", g.LogBytes, g.MaxPayload)
+	}
+	if g.DrainMin > g.DrainMax {
+		return fmt.Errorf("drain-min (%d) is above drain-max (%d)", g.DrainMin, g.DrainMax)
 	}
 	for _, s := range g.Static {
 		if s.Name == string(g.ID) {

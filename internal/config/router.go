@@ -36,6 +36,25 @@ type Router struct {
 	// How long a stop waits for sessions that are told to go elsewhere.
 	DrainWindow time.Duration `group:"Sessions" default:"30s" min:"10ms" max:"1h" help:"Time over which a drain spreads its closes."`
 
+	// Five heartbeats are sent in this time; a gateway that answers none of them has its sessions moved.
+	Detect time.Duration `group:"Re-homing" default:"1s" min:"100ms" max:"1m" help:"How long a gateway may be silent before its sessions are moved."`
+	// Its client is then closed with 1012 and a delay for its return.
+	RehomeWait time.Duration `group:"Re-homing" default:"30s" min:"100ms" max:"1h" help:"How long a session whose gateway is gone waits for another."`
+	// All routers together: each takes its share.
+	RehomeAtOnce int `group:"Re-homing" default:"64" min:"1" max:"65536" help:"Sessions that one gateway takes over at once."`
+	// So that the survivors of a crash are not the next victims.
+	RehomeRate int `group:"Re-homing" default:"4000" min:"1" max:"1000000" help:"Sessions that one gateway takes over per second."`
+	// Off, only new sessions go where a changed ring wants them.
+	Rebalance bool `group:"Re-homing" default:"true" negatable:"" help:"Move live sessions to where the ring wants them."`
+	// A flapping member moves nobody.
+	Settle time.Duration `group:"Re-homing" default:"5s" min:"0s" max:"1h" help:"How long the ring must have stood still before sessions are rebalanced."`
+	// Within the two rates below.
+	RebalanceWindow time.Duration `group:"Re-homing" default:"30s" min:"10ms" max:"1h" help:"Time over which sessions are rebalanced."`
+	RebalanceMin    int           `group:"Re-homing" default:"100" min:"1" max:"1000000" help:"Sessions rebalanced per second at least."`
+	RebalanceMax    int           `group:"Re-homing" default:"2000" min:"1" max:"1000000" help:"Sessions rebalanced per second at most."`
+
+	// Kept for the next gateway. Keep it above the gateways' max-frame: a client that has sent more is not read on.
+	MaxUnacked Size `group:"Limits" default:"128KiB" min:"4KiB" max:"16MiB" help:"Bytes of a client that a gateway has not acknowledged."`
 	// Larger heads are answered with 431.
 	MaxHeader Size `group:"Limits" default:"8KiB" min:"1KiB" max:"64KiB" help:"Largest head of a request."`
 	// Longer ones are answered with 414.
@@ -59,6 +78,9 @@ func (r *Router) Validate() error {
 	}
 	if r.MaxURL > r.MaxHeader {
 		return fmt.Errorf("max-url (%v) is larger than max-header (%v), which it is part of", r.MaxURL, r.MaxHeader)
+	}
+	if r.RebalanceMin > r.RebalanceMax {
+		return fmt.Errorf("rebalance-min (%d) is above rebalance-max (%d)", r.RebalanceMin, r.RebalanceMax)
 	}
 	return distinct([]string{"listen", "admin", "gossip"}, []Addr{r.Listen, r.Admin, r.Gossip})
 }

@@ -47,8 +47,13 @@ type Handler interface {
 
 // Reader reads one client's frames. The zero Reader stands at the beginning; it must not be used after an error.
 type Reader struct {
-	partial *partial // nil between messages
+	partial  *partial // nil between messages
+	consumed uint64
 }
+
+// Consumed is how many bytes, from the first one on, belong to messages that are whole. It counts a message, or a control
+// frame, already while the handler has it; a control frame among the fragments of a message counts with that message.
+func (r *Reader) Consumed() uint64 { return r.consumed }
 
 // partial is what has to be kept of a frame or message that is half way.
 type partial struct {
@@ -57,6 +62,7 @@ type partial struct {
 	checked int    // how much of message is known to be whole characters; of a text only
 	op      Opcode // of the fragmented message
 	open    bool   // a fragmented message is under way
+	bytes   int    // while open: of all frames since its beginning
 }
 
 // header is a frame's header.
@@ -198,6 +204,7 @@ func (r *Reader) check(b []byte, hdr header) error {
 
 // frame handles a whole frame.
 func (r *Reader) frame(hdr header, payload []byte, h Handler) error {
+	r.count(hdr)
 	switch {
 	case hdr.op >= Close:
 		err := h.WSControl(hdr.op, payload)
@@ -223,6 +230,21 @@ func (r *Reader) frame(hdr header, payload []byte, h Handler) error {
 	}
 	r.partial = nil
 	return h.WSMessage(p.op, p.message)
+}
+
+// count counts a frame's bytes.
+func (r *Reader) count(hdr header) {
+	size := hdr.size + hdr.n
+	p := r.partial
+	open := p != nil && p.open
+	switch {
+	case hdr.op >= Close && !open, hdr.op < Close && hdr.fin && !open:
+		r.consumed += uint64(size)
+	case hdr.op < Close && hdr.fin:
+		r.consumed += uint64(p.bytes + size)
+	default:
+		r.keep().bytes += size
+	}
 }
 
 // check reports whether the text is valid so far; only a whole one must end with a character. It looks at each byte

@@ -1,0 +1,141 @@
+package gateway
+
+import (
+	"net"
+
+	"github.com/valyala/fasthttp"
+	"go.uber.org/zap"
+
+	"github.com/ringside-edge/ringside/internal/position"
+	"github.com/ringside-edge/ringside/leg"
+)
+
+// ticket is the session's ticket for the router, as a header's value.
+func (g *Gateway) ticket(req *request) string {
+	return leg.TicketText(g.deps.Keys.Seal(leg.Ticket{
+		Session: req.session, Format: uint8(req.format), Resumed: req.resumed, Since: req.since, Topic: req.topic,
+		Client: req.client[:min(len(req.client), 255)],
+	}))
+}
+
+// handleResume takes a session that another gateway has begun.
+func (g *Gateway) handleResume(ctx *fasthttp.RequestCtx) {
+	req, err := g.parseTicket(ctx)
+	if err == nil {
+		err = g.admit()
+	}
+	if err != nil {
+		g.refuse(ctx, err)
+		return
+	}
+	ctx.HijackSetNoResponse(true)
+	ctx.Hijack(func(c net.Conn) { g.handOver(c, req, g.upgraded()) })
+}
+
+func (g *Gateway) parseTicket(ctx *fasthttp.RequestCtx) (*request, *refusal) {
+	if no := g.checkLeg(ctx); no != nil {
+		return nil, no
+	}
+	sealed, err := leg.ParseTicketText(string(ctx.Request.Header.Peek(leg.HeaderTicket)))
+	var t leg.Ticket
+	if err == nil {
+		t, err = g.deps.Keys.Open(sealed)
+	}
+	if err != nil || format(t.Format) >= formats {
+		g.log.Warn("refused a session that another gateway had begun: do all gateways have the same secrets?", zap.Error(err))
+		return nil, refuse(fasthttp.StatusForbidden, "ticket", "the ticket is not valid")
+	}
+	return &request{
+		topic: t.Topic, since: t.Since, resumed: t.Resumed, format: format(t.Format), onLeg: true, goesOn: true,
+		session: t.Session, client: t.Client,
+	}, nil
+}
+
+// upgraded is the head of the answer to a router.
+func (g *Gateway) upgraded() []byte {
+	return []byte("HTTP/1.1 101 Switching Protocols\r\nConnection: Upgrade\r\nUpgrade: " + leg.Upgrade + "\r\n" + g.legHead() + "\r\n")
+}
+
+func (g *Gateway) legHead() string {
+	return leg.HeaderLeg + ": " + leg.Version + "\r\n" + leg.HeaderShard + ": " + g.cfg.ID + "\r\n"
+}
+
+// resume is what a session that another gateway has begun waits for before it goes on: where it stands, and then that the
+// message of which its client has a part is completed, before which nothing else may be sent.
+type resume struct {
+	// Of the ticket: what the session began with, for when no gateway has come further than that.
+	topic   string
+	since   position.Position
+	resumed bool
+
+	got   []byte            // what the router has sent, as far as it is not done with
+	block bool              // the resume block has come
+	first *sub              // its next message must be sent first; nil for none
+	from  position.Position // where first stood
+	rest  []leg.Standing    // the topics behind it
+}
+
+// resuming takes what the router sends while the session does not go on yet. All of it is bounded by what a router keeps
+// of a client's, and by the limit of topics.
+func (s *session) resuming(p []byte) {
+	r := s.resume
+	r.got = append(r.got, p...)
+	if r.block {
+		return
+	}
+	block, n, err := leg.ParseResume(r.got, s.worker.g.cfg.MaxTopics)
+	if err != nil {
+		s.worker.g.log.Warn("refused a session that another gateway had begun", zap.Error(err))
+		s.close(closeResume)
+		return
+	}
+	if n == 0 {
+		return
+	}
+	r.got, r.block = r.got[n:], true
+	if !block.Begun {
+		block.Topics = []leg.Standing{{Name: r.topic, Asked: true, Position: r.since}}
+	}
+	r.rest = block.Topics
+	if block.First >= 0 {
+		t := block.Topics[block.First]
+		r.rest = append(block.Topics[:block.First:block.First], block.Topics[block.First+1:]...)
+		r.first, r.from = s.sub(t.Name), t.Position
+		s.follow(r.first, t)
+	}
+	s.goOn()
+}
+
+// sub is a place for the subscription to a topic: that of the connect URL has its own.
+func (s *session) sub(topic string) *sub {
+	if topic == s.resume.topic && s.topic.session == nil {
+		s.topic.first = true
+		return &s.topic
+	}
+	sub := &sub{}
+	s.more = append(s.more, sub)
+	return sub
+}
+
+// follow goes on with a subscription.
+func (s *session) follow(sub *sub, t leg.Standing) {
+	sub.greeted = !t.Asked
+	s.subscribe(sub, t.Name, t.Position, sub.greeted || t.Position != zeroPosition)
+}
+
+// goOn lets the session go on, once nothing is in the way any more.
+func (s *session) goOn() {
+	r := s.resume
+	if r == nil || !r.block || s.blocked() || r.first != nil && r.first.last == r.from {
+		return
+	}
+	for _, t := range r.rest {
+		if s.conn.Open() && s.find(t.Name) == nil {
+			s.follow(s.sub(t.Name), t)
+		}
+	}
+	s.resume = nil
+	if len(r.got) > 0 && s.conn.Open() && !s.closing && s.format != formatSSE {
+		s.frames(r.got)
+	}
+}

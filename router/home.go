@@ -1,0 +1,123 @@
+package router
+
+import (
+	"slices"
+	"unique"
+
+	"github.com/ringside-edge/ringside/internal/position"
+	"github.com/ringside-edge/ringside/leg"
+)
+
+// home is what a session on a leg needs to go on at another gateway: the sealed ticket, and where the client stands in
+// every topic that it follows. It belongs to the session's loop.
+type home struct {
+	shard  *shard
+	ticket []byte
+	acked  uint64                // bytes of the client's that the gateway has acknowledged on this leg
+	topics []standing            // in no order
+	half   unique.Handle[string] // the topic of a message that is half way to the client, once its leg is gone
+	move   *move                 // under way; nil as a rule
+	begun  bool                  // a gateway has told of topics
+}
+
+// standing is where a session stands in a topic: everything up to the position has been handed to the client.
+type standing struct {
+	name  unique.Handle[string]
+	num   uint32 // that this leg's gateway has given to it; 0: not told yet
+	asked bool   // the client does not know yet that it follows the topic
+	at    position.Position
+}
+
+// LegTopic implements leg.Sink.
+func (s *session) LegTopic(h leg.Header, name []byte) {
+	s.w.counts.records[recordTopic].add(1)
+	home := s.home
+	if home == nil {
+		return
+	}
+	if h.Flags&leg.Off != 0 {
+		home.topics = slices.DeleteFunc(home.topics, func(t standing) bool { return t.num == h.Topic })
+		return
+	}
+	home.begun = true
+	t := standing{name: unique.Make(string(name)), num: h.Topic, asked: h.Flags&leg.Asked != 0, at: h.Position}
+	for i := range home.topics {
+		if home.topics[i].name == t.name {
+			home.topics[i] = t
+			return
+		}
+	}
+	if home.topics == nil {
+		home.topics = make([]standing, 0, 1) // as a rule it stays at that
+	}
+	home.topics = append(home.topics, t)
+}
+
+// LegPosition implements leg.Sink.
+func (s *session) LegPosition(topic uint32, p position.Position) {
+	s.w.counts.records[recordPosition].add(1)
+	if s.home == nil {
+		return
+	}
+	for i := range s.home.topics {
+		if t := &s.home.topics[i]; t.num == topic {
+			t.at, t.asked = p, false
+			return
+		}
+	}
+}
+
+// LegAck implements leg.Sink.
+func (s *session) LegAck(n uint64) {
+	home := s.home
+	if home == nil || n <= home.acked {
+		return
+	}
+	if !s.acknowledged(n - home.acked) {
+		s.flags |= legBroken
+	}
+	home.acked = n
+}
+
+// LegMove implements leg.Sink.
+func (s *session) LegMove() {
+	s.w.counts.records[recordMove].add(1)
+	if s.movable() {
+		s.lookForHome(moveDrain)
+	}
+}
+
+// LegEnd implements leg.Sink.
+func (s *session) LegEnd() {
+	s.w.counts.records[recordEnd].add(1)
+	s.flags |= legEnded
+}
+
+// LegUnknown implements leg.Sink.
+func (s *session) LegUnknown(leg.Kind) { s.w.counts.records[recordUnknown].add(1) }
+
+// lost notes that the leg is gone, with a message of the topic half way to the client; 0 when this leg has not begun it.
+func (h *home) lost(half uint32, isHalf bool) {
+	h.acked = 0
+	if !isHalf {
+		h.half = unique.Handle[string]{}
+	}
+	for i := range h.topics {
+		if t := &h.topics[i]; isHalf && half != 0 && t.num == half {
+			h.half = t.name
+		}
+		h.topics[i].num = 0
+	}
+}
+
+// resume is what the next gateway is told of the session.
+func (h *home) resume() leg.Resume {
+	r := leg.Resume{Begun: h.begun, First: -1, Topics: make([]leg.Standing, len(h.topics))}
+	for i, t := range h.topics {
+		r.Topics[i] = leg.Standing{Name: t.name.Value(), Position: t.at, Asked: t.asked}
+		if t.name == h.half {
+			r.First = i
+		}
+	}
+	return r
+}

@@ -1,0 +1,180 @@
+package router
+
+import (
+	"sync/atomic"
+	"time"
+
+	"github.com/ringside-edge/ringside/internal/eventloop"
+	"github.com/ringside-edge/ringside/leg"
+)
+
+// moveReason says why a session goes to another gateway; it is the label of ringside_router_moves_total.
+type moveReason uint8
+
+const (
+	moveCrash     moveReason = iota // its leg is gone, or its gateway is silent
+	moveDrain                       // its gateway has asked for it
+	moveRebalance                   // the ring prefers another gateway
+	moveReasons
+)
+
+func (r moveReason) String() string {
+	return [moveReasons]string{"crash", "drain", "rebalance"}[r]
+}
+
+// moveOutcome says how a move ended.
+type moveOutcome uint8
+
+const (
+	movedOK         moveOutcome = iota // the session goes on
+	movedNot                           // no gateway took it in time
+	movedSuperseded                    // it was overtaken: its leg went first
+	movedLeft                          // the client, or the router, has left meanwhile
+	moveOutcomes
+)
+
+func (o moveOutcome) String() string {
+	return [moveOutcomes]string{"moved", "no_gateway", "superseded", "left"}[o]
+}
+
+// move is the change of one session to another gateway. The session's loop makes it and gets it back; in between it is the
+// mover's.
+//
+// In its course the session is in one of three states:
+//
+//	          gateway asks, or the ring            a leg to another gateway stands
+//	settled ────────────────────────────► moving ────────────────────────────────► settled
+//	   │                                     │                                         ▲
+//	   │ the leg is gone                     │ the leg is gone                         │ a leg stands
+//	   └────────────────────────────────► homeless ────────────────────────────────────┘
+//	                                         │ no gateway takes it in time
+//	                                         ▼
+//	                                      closed with 1012
+//
+// While it is moving the old leg goes on, and is let go of when the new one stands; while it is homeless the client waits.
+type move struct {
+	session *session
+	slot    int
+	ticket  []byte
+	reason  moveReason
+	from    *shard // not there
+	began   time.Time
+	until   time.Time
+
+	void atomic.Bool // set by the session: nobody waits for the result any more
+
+	// The mover's.
+	tried []*shard      // since the last pause, in vain
+	pause time.Duration // the last one
+	again time.Time     // when it is over
+
+	// The result.
+	shard *shard // where the new leg goes; nil when there is none
+	fd    int    // its descriptor
+}
+
+// urgent reports whether the client waits.
+func (m *move) urgent() bool { return m.reason == moveCrash }
+
+// movable reports whether the session can go on at another gateway.
+func (s *session) movable() bool {
+	if s.home == nil || s.has(ending|leaving|clientEnded|legEnded) || !s.client.Open() {
+		return false
+	}
+	topic, half := s.strip.Half()
+	return !half || topic != 0 || s.home.half.Value() != ""
+}
+
+// loseLeg lets go of the leg. What the client has sent and nobody has acknowledged stays.
+func (s *session) loseLeg() {
+	s.upstream.Close()
+	s.home.lost(s.strip.Half())
+	s.strip.NextLeg()
+	s.fromTheStart(nil)
+	s.flags = s.flags&^(upstreamEnded|upstreamDeaf|legBroken) | homeless
+	s.w.counts.homeless.add(1)
+}
+
+// lookForHome begins a move, in place of one that is under way for a lesser reason.
+func (s *session) lookForHome(reason moveReason) {
+	r := s.w.r
+	if m := s.home.move; m != nil {
+		if !m.urgent() && reason != moveCrash {
+			return
+		}
+		s.endMove(movedSuperseded)
+	}
+	now := time.Now()
+	m := &move{
+		session: s, slot: int(s.slot), ticket: s.home.ticket, reason: reason, began: now, until: now.Add(r.cfg.RehomeWait), fd: -1,
+	}
+	if reason != moveCrash {
+		m.from = s.home.shard
+	}
+	s.home.move = m
+	s.w.counts.moving.add(1)
+	r.mover.add(m)
+}
+
+// endMove ends the move that is under way, if any.
+func (s *session) endMove(outcome moveOutcome) {
+	m := s.home.move
+	if m == nil {
+		return
+	}
+	m.void.Store(true)
+	s.home.move = nil
+	s.w.counts.moving.sub(1)
+	s.w.r.metrics.moves[m.reason][outcome].Add(1)
+}
+
+// leaveHome ends what there is about moving when the session ends.
+func (s *session) leaveHome() {
+	if s.home == nil {
+		return
+	}
+	s.endMove(movedLeft)
+	s.notHomeless()
+}
+
+func (s *session) notHomeless() {
+	if s.has(homeless) {
+		s.flags &^= homeless
+		s.w.counts.homeless.sub(1)
+	}
+}
+
+// Run takes the result in, on the session's loop.
+func (m *move) Run() {
+	s := m.session
+	if m.void.Load() {
+		if m.shard != nil {
+			eventloop.CloseFD(m.fd)
+		}
+		return
+	}
+	if m.shard == nil {
+		s.endMove(movedNot)
+		if s.has(homeless) {
+			s.goAway(closeNoGateway, crashDelay())
+		}
+		return
+	}
+	if !s.has(homeless) { // make before break: this far the old leg went on
+		s.loseLeg()
+	}
+	if err := s.w.loop.Add(&s.upstream, m.fd, s); err != nil { // closes it
+		s.lookForHome(moveCrash)
+		return
+	}
+	s.endMove(movedOK)
+	s.w.r.metrics.moveTime.Observe(time.Since(m.began).Seconds())
+	s.notHomeless()
+	s.home.shard = m.shard
+	s.moved = s.w.now()
+	s.fromTheStart(leg.AppendResume(nil, s.home.resume()))
+	if s.flushUp() {
+		s.later(morePostedUp) // the client may have been left unread
+	}
+	s.later(morePostedDown)
+}

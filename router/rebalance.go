@@ -1,0 +1,135 @@
+package router
+
+import (
+	"context"
+	"time"
+
+	"github.com/ringside-edge/ringside/internal/eventloop"
+	"github.com/ringside-edge/ringside/internal/topic"
+	"github.com/ringside-edge/ringside/ring"
+)
+
+const (
+	rebalanceTick = 100 * time.Millisecond
+	// rebalanceLook is how often sessions are looked over while the ring stands still: one may have found its gateway
+	// full, or out of reach.
+	rebalanceLook = 5 * time.Second
+)
+
+// newMover makes the mover and binds it to the router.
+func (r *Router) newMover() *mover {
+	v := newMover()
+	v.limits, v.targets, v.dial, v.failed, v.done = r.moveLimits, r.targets, r.openLeg, r.moveFailed, r.handBack
+	return v
+}
+
+// moveLimits are this router's share of what a gateway is to take.
+func (r *Router) moveLimits() (atOnce int, perSecond float64) {
+	routers := 0
+	for _, m := range r.ring().Members() {
+		if m.Role == ring.RoleRouter && m.State == ring.StateActive {
+			routers++
+		}
+	}
+	routers = max(1, routers)
+	return max(1, r.cfg.RehomeAtOnce/routers), max(1, float64(r.cfg.RehomeRate)/float64(routers))
+}
+
+// targets are the gateways that may take a session over, the preferred one first.
+func (r *Router) targets(m *move) []*shard {
+	now := time.Now()
+	var list []*shard
+	for _, member := range r.ring().Preference(m.slot) {
+		if member.Static {
+			continue
+		}
+		sh := r.shards.of(member)
+		if sh.alive(now) && (m.reason != moveRebalance || !sh.isSpared(now)) {
+			list = append(list, sh)
+			if m.reason == moveRebalance { // there, or nowhere
+				break
+			}
+		}
+	}
+	return list
+}
+
+// rebalance takes sessions to the gateways that the ring prefers, once it has stood still, at the pace of a drain.
+func (r *Router) rebalance(ctx context.Context) {
+	if r.deps.Keys == nil || r.cfg.NoRebalance {
+		return
+	}
+	tick := time.NewTicker(rebalanceTick)
+	defer tick.Stop()
+	for {
+		select {
+		case <-ctx.Done():
+			return
+		case <-tick.C:
+		}
+		if r.draining.Load() || r.placement.stoodStill() < r.cfg.Settle {
+			continue
+		}
+		for _, w := range r.workers {
+			w.loop.Post(eventloop.NoteFunc(w.rebalance))
+		}
+	}
+}
+
+// rebalancing is how far a worker is.
+type rebalancing struct {
+	version string  // of the ring that its sessions are placed by
+	next    int64   // when to look again, by the loop's clock, ms
+	rate    float64 // sessions per tick
+	owed    float64
+}
+
+// rebalance begins the moves of one tick.
+func (w *worker) rebalance() {
+	b, rg := &w.rebalancing, w.r.ring()
+	version := rg.Version()
+	if b.version == version && w.loop.Now() < b.next {
+		return
+	}
+	strays := w.strays(rg)
+	if len(strays) == 0 {
+		*b = rebalancing{version: version, next: w.loop.Now() + rebalanceLook.Milliseconds()}
+		return
+	}
+	if b.rate == 0 || b.version != version {
+		cfg, n := &w.r.cfg, float64(len(w.r.workers))
+		perSecond := min(max(float64(len(strays))/cfg.RebalanceWindow.Seconds(), float64(cfg.RebalanceMin)/n), float64(cfg.RebalanceMax)/n)
+		b.version, b.rate, b.next = version, perSecond*rebalanceTick.Seconds(), 0
+	}
+	for b.owed += b.rate; b.owed >= 1 && len(strays) > 0; b.owed-- {
+		strays[0].lookForHome(moveRebalance)
+		strays = strays[1:]
+	}
+	b.owed = min(b.owed, 1)
+}
+
+// strays are the sessions that the ring wants elsewhere, and that nobody moves yet. Those of a gateway that drains it
+// sends away itself.
+func (w *worker) strays(rg *ring.Ring) (list []*session) {
+	var preferred [topic.Slots]*shard
+	var looked [topic.Slots]bool
+	draining := map[string]bool{}
+	for _, m := range rg.Members() {
+		draining[m.ID] = draining[m.ID] || m.Role == ring.RoleGateway && m.State == ring.StateDraining
+	}
+	for _, s := range w.sessions {
+		if s.home == nil || s.home.move != nil || !s.movable() || draining[s.home.shard.id] {
+			continue
+		}
+		if !looked[s.slot] {
+			looked[s.slot] = true
+			if t := w.r.targets(&move{slot: int(s.slot), reason: moveRebalance}); len(t) > 0 {
+				preferred[s.slot] = t[0]
+			}
+		}
+		if p := preferred[s.slot]; p != nil && p != s.home.shard {
+			list = append(list, s)
+		}
+	}
+	return list
+}

@@ -1,0 +1,109 @@
+package router
+
+import (
+	"context"
+	"fmt"
+	"net"
+	"time"
+
+	"github.com/valyala/fasthttp"
+	"go.uber.org/zap"
+
+	"github.com/ringside-edge/ringside/internal/eventloop"
+	"github.com/ringside-edge/ringside/leg"
+)
+
+// ask sends a request of our own to a gateway and reads its answer. The connection is the caller's when the gateway has
+// said yes.
+func (r *Router) ask(ctx context.Context, method string, sh *shard, timeout time.Duration, headers string) (net.Conn, dialOutcome, error) {
+	d := net.Dialer{Timeout: min(timeout, r.cfg.DialTimeout), KeepAlive: -1}
+	c, err := d.DialContext(ctx, "tcp", sh.addr)
+	if err != nil {
+		return nil, dialFailure(err), err
+	}
+	_ = c.SetDeadline(time.Now().Add(timeout)) // an open connection takes it
+	stop := context.AfterFunc(ctx, func() { _ = c.SetDeadline(time.Unix(1, 0)) })
+	defer stop()
+	buf := r.buffers.Get().(*[]byte) //nolint:forcetypeassert // its New is ours
+	defer r.buffers.Put(buf)
+	outcome, err := r.exchangeOurs(c, *buf, method, sh, headers)
+	if outcome != dialOK {
+		c.Close()
+		return nil, outcome, err
+	}
+	return c, dialOK, nil
+}
+
+func (r *Router) exchangeOurs(c net.Conn, buf []byte, method string, sh *shard, headers string) (dialOutcome, error) {
+	b := append(append(append(buf[:0], method...), " "+leg.Target+" HTTP/1.1\r\nHost: "...), sh.addr...)
+	b = append(append(b, "\r\nConnection: Upgrade\r\nUpgrade: "+leg.Upgrade+"\r\n"...), headers...)
+	b = appendField(b, leg.HeaderLeg, leg.Version)
+	b = appendField(b, leg.HeaderAuth, r.deps.Keys.Sign(leg.Request{Method: method, URI: leg.Target, Host: sh.addr}, time.Now()))
+	if _, err := c.Write(append(b, "\r\n"...)); err != nil {
+		return exchangeFailure(err), err
+	}
+	a, err := readAnswer(c, buf[:maxAnswerHead])
+	if err != nil {
+		return exchangeFailure(err), err
+	}
+	switch said, err := a.read(); {
+	case err != nil:
+		return dialBadAnswer, err
+	case a.status == fasthttp.StatusServiceUnavailable:
+		return dialBusy, fmt.Errorf("%s", a.line)
+	case a.status != fasthttp.StatusSwitchingProtocols || string(said.leg) != leg.Version || len(a.rest) > 0:
+		return dialBadAnswer, badAnswer("%s", a.line)
+	}
+	return dialOK, nil
+}
+
+// openLeg asks a gateway to go on with a session and returns the descriptor of the leg.
+func (r *Router) openLeg(ctx context.Context, m *move, sh *shard) (int, dialOutcome, error) {
+	left := min(time.Until(m.until), r.cfg.HandshakeTimeout)
+	c, outcome, err := r.ask(ctx, leg.MethodResume, sh, max(left, time.Millisecond), leg.HeaderTicket+": "+leg.TicketText(m.ticket)+"\r\n")
+	r.metrics.dials[outcome].Add(1)
+	if err != nil {
+		return -1, outcome, err
+	}
+	defer c.Close()
+	fd, err := eventloop.Detach(c)
+	if err != nil {
+		return -1, dialLocal, err
+	}
+	r.setOptions(fd)
+	return fd, dialOK, nil
+}
+
+func (r *Router) setOptions(fd int) {
+	if err := eventloop.SetOptions(fd, eventloop.SocketOptions{KeepAlive: r.cfg.KeepAlive, UserTimeout: r.cfg.UserTimeout}); err != nil {
+		r.log.Debug("a session's socket is without its options", zap.Error(err)) // its peer is gone already
+	}
+}
+
+// moveFailed notes that a gateway did not take a session over.
+func (r *Router) moveFailed(sh *shard, m *move, outcome dialOutcome, err error) {
+	switch outcome {
+	case dialRefused, dialTimeout, dialReset, dialBadAnswer:
+		r.eject(sh, err)
+	case dialBusy:
+		if m.reason == moveRebalance {
+			sh.spare(time.Now())
+		}
+	case dialOK, dialOther, dialLocal:
+	}
+}
+
+// eject tries the gateway last for a while.
+func (r *Router) eject(sh *shard, err error) {
+	if r.ejected.add(sh.addr, time.Now()) {
+		r.log.Warn("a gateway did not take a session and is tried last for a while",
+			zap.String("shard", sh.id), zap.String("addr", sh.addr), zap.Error(err))
+	}
+}
+
+// handBack leaves a move's result for its session's loop.
+func (r *Router) handBack(m *move) {
+	if !m.session.w.loop.Post(m) && m.shard != nil {
+		eventloop.CloseFD(m.fd)
+	}
+}
