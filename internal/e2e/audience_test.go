@@ -4,6 +4,7 @@ import (
 	"errors"
 	"fmt"
 	"strings"
+	"sync/atomic"
 	"testing"
 
 	"github.com/ringside-edge/ringside/internal/testcluster"
@@ -14,9 +15,10 @@ type audience struct {
 	redis *testcluster.Redis
 	subs  []*testcluster.Subscriber
 	from  map[string]int // per topic: entries that stood in the stream before everybody was there
-
-	rounds int // of warm
 }
+
+// warmRounds makes the messages of every round different, because raw subscribers have nothing else to tell them by.
+var warmRounds atomic.Int64
 
 // join starts n subscribers over the topics and waits until all are there. Of every six, three speak v1, two
 // SSE and one raw; some name the topic in the query.
@@ -62,8 +64,7 @@ func (a *audience) waitOpen(t *testing.T) {
 // tells that it is subscribed.
 func (a *audience) warm(t *testing.T) {
 	t.Helper()
-	a.rounds++
-	mark := fmt.Sprintf(`{"warm":%d,`, a.rounds)
+	mark := fmt.Sprintf(`{"warm":%d,`, warmRounds.Add(1))
 	n := 0
 	testcluster.Eventually(t, "every raw subscriber hears", func() error {
 		silent := map[string]bool{}

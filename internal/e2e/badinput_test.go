@@ -228,8 +228,7 @@ func TestBadMessages(t *testing.T) {
 	f(`{"type":"subscribe","topic":""}`)
 	f(`{"type":"subscribe","topic":"` + strings.Repeat("x", 256) + `"}`)
 	f(`{"type":"subscribe","topic":"other","since":"yesterday"}`)
-	f(`{"type":"subscribe","topic":"calm"}`)
-	f(`{"type":"unsubscribe","topic":"never"}`)
+	f(`{"type":"unsubscribe","topic":""}`)
 	if got := answer(`{"type":"ping"}`); got["type"] != "pong" {
 		t.Errorf("got %v, want a pong", got)
 	}

@@ -41,8 +41,7 @@ func everyMessageOnceInOrder(t *testing.T, flags []string) {
 	}
 }
 
-// TestJoinAndDrainHalfWay changes the cluster under load: one gateway joins, one drains. Clients that are
-// closed come back with their position and miss nothing.
+// TestJoinAndDrainHalfWay changes the cluster under load: one gateway joins, one drains. No client notices.
 func TestJoinAndDrainHalfWay(t *testing.T) {
 	redis := testcluster.NewRedis(t, false)
 	c := testcluster.Start(t, redis.URL(), routers, gateways, drainWindow)
@@ -79,30 +78,16 @@ func TestJoinAndDrainHalfWay(t *testing.T) {
 	tr.end()
 	a.verify(t)
 	tr.verify(t, a.redis)
-	checkDrainCloses(t, a, int(before))
+	a.nobodyNoticed(t)
 }
 
-// checkDrainCloses checks that the drained gateway's clients were closed with 1012 and a delay, and nobody
-// else was.
-func checkDrainCloses(t *testing.T, a *audience, held int) {
+// nobodyNoticed checks that no client's connection was closed.
+func (a *audience) nobodyNoticed(t *testing.T) {
 	t.Helper()
-	closed := 0
 	for _, s := range a.subs {
-		closes := s.Closes()
-		if len(closes) == 0 {
-			continue
+		for _, c := range s.Closes() {
+			t.Errorf("%v: its connection was closed: %+v", s, c)
 		}
-		closed++
-		first := closes[0]
-		if s.Protocol() != testcluster.SSE && first.Code != 1012 {
-			t.Errorf("%v: closed with %d %q, want 1012", s, first.Code, first.Reason)
-		}
-		if first.Reconnect < 0 {
-			t.Errorf("%v: closed without a delay: %+v", s, first)
-		}
-	}
-	if closed != held {
-		t.Errorf("closed: got %d clients, want the %d of the drained gateway", closed, held)
 	}
 }
 

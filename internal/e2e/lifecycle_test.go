@@ -4,6 +4,7 @@ import (
 	"fmt"
 	"net/http"
 	"strings"
+	"syscall"
 	"testing"
 	"time"
 
@@ -37,7 +38,7 @@ func state(t *testing.T, n *testcluster.Node, id, want string) {
 func TestSecondSignalEndsADrain(t *testing.T) {
 	redis := testcluster.NewRedis(t, false)
 	c := testcluster.Start(t, redis.URL(), 1, 1)
-	leaver := c.AddGateway("g2", drainLong)
+	leaver := c.AddGateway("g2", drainLong, "--drain-min=1")
 	c.WaitReady()
 	c.WaitConverged()
 	topics := topicNames(20)
@@ -63,18 +64,12 @@ func TestSecondSignalEndsADrain(t *testing.T) {
 	if _, err := leaver.Wait(testcluster.Limit()); err != nil {
 		t.Fatal(err)
 	}
-	eventually(t, "its clients are told when to come back", func() error {
-		for _, s := range a.subs {
-			closes := s.Closes()
-			if s.Open() != nil && (len(closes) == 0 || closes[0].Reconnect < 0) {
-				return fmt.Errorf("%v: %+v", s, closes)
-			}
-		}
-		return nil
-	})
 	tr := publishers(t, c, redis, topics, 2, 50)
 	tr.wait()
-	late.verify(t)
+	for _, a := range []*audience{a, late} {
+		a.verify(t)
+		a.nobodyNoticed(t)
+	}
 }
 
 // TestDrainByRequest drains by POST /drain at the gateway itself.
@@ -94,6 +89,7 @@ func TestDrainByRequest(t *testing.T) {
 	tr := publishers(t, c, redis, topics, 2, 50)
 	tr.wait()
 	a.verify(t)
+	a.nobodyNoticed(t)
 }
 
 // TestRouterTerminates ends a router: its clients go to the other one and miss nothing.
@@ -114,8 +110,8 @@ func TestRouterTerminates(t *testing.T) {
 	a.verify(t)
 }
 
-// TestGatewayKilled kills a gateway without a word: its clients come back elsewhere and miss nothing, and the
-// same shard can come back on the same addresses.
+// TestGatewayKilled kills a gateway without a word: its clients go on elsewhere and notice nothing, and the same shard can
+// come back on the same addresses.
 func TestGatewayKilled(t *testing.T) {
 	redis := testcluster.NewRedis(t, false)
 	c := testcluster.Start(t, redis.URL(), 1, 2)
@@ -130,6 +126,85 @@ func TestGatewayKilled(t *testing.T) {
 	c.WaitConverged()
 	tr.end()
 	a.verify(t)
+	a.nobodyNoticed(t)
+}
+
+// TestGatewayStopped stops a gateway so that its connections stay and nothing comes over them: its clients go on elsewhere.
+// When it wakes up it finds that they have left.
+func TestGatewayStopped(t *testing.T) {
+	redis := testcluster.NewRedis(t, false)
+	c := testcluster.Start(t, redis.URL(), 1, 2)
+	topics := topicNames(20)
+	a := join(t, c, redis, topics, 40)
+	g1 := c.Gateway("g1")
+	signal(t, g1, syscall.SIGSTOP)
+	eventually(t, "its sessions have moved", func() error {
+		held, err := c.Gateway("g2").Metric(t.Context(), "ringside_gateway_sessions")
+		if err == nil && held != 40 {
+			err = fmt.Errorf("g2 has %v of 40 sessions", held)
+		}
+		return err
+	})
+	tr := publishers(t, c, redis, topics, 2, 50)
+	tr.wait()
+	signal(t, g1, syscall.SIGCONT)
+	c.WaitConverged()
+	eventually(t, "it knows that they have left, or come back", func() error {
+		var sum float64
+		for _, n := range c.Running(testcluster.Gateway) {
+			held, err := n.Metric(t.Context(), "ringside_gateway_sessions")
+			if err != nil {
+				return err
+			}
+			sum += held
+		}
+		if sum != 40 {
+			return fmt.Errorf("the gateways have %v sessions, want 40", sum)
+		}
+		return nil
+	})
+	tr = publishers(t, c, redis, topics, 2, 50)
+	tr.wait()
+	a.verify(t)
+	a.nobodyNoticed(t)
+}
+
+func signal(t *testing.T, n *testcluster.Node, s syscall.Signal) {
+	t.Helper()
+	if err := syscall.Kill(n.PID(), s); err != nil {
+		t.Fatal(err)
+	}
+}
+
+// TestRollingRestarts restarts every gateway, several times in a row, under load.
+func TestRollingRestarts(t *testing.T) {
+	redis := testcluster.NewRedis(t, false)
+	flags := []string{"--drain-min=500", "--drain-window=1s"}
+	c := testcluster.New(t, redis.URL())
+	for range routers {
+		c.AddRouter("--settle=500ms", "--rebalance-window=1s")
+	}
+	for i := range 3 {
+		c.AddGateway(fmt.Sprintf("g%d", i+1), flags...)
+	}
+	c.WaitReady()
+	c.WaitConverged()
+	topics := topicNames(30)
+	a := join(t, c, redis, topics, 120)
+	tr := publishers(t, c, redis, topics, 2, 0)
+	for i := range 10 {
+		old := c.Gateway(fmt.Sprintf("g%d", i%3+1))
+		c.Terminate(old)
+		if code, err := old.Wait(testcluster.Limit()); code != 0 || err != nil {
+			t.Errorf("restart %d: exit: got %d, %v, want 0", i, code, err)
+		}
+		c.Add(testcluster.NodeSpec{Role: testcluster.Gateway, ID: old.ID, Reuse: old, Flags: flags})
+		c.WaitReady()
+		c.WaitConverged()
+	}
+	tr.end()
+	a.verify(t)
+	a.nobodyNoticed(t)
 }
 
 // TestRouterKilled kills a router without a word: its clients come back by the other one and miss nothing.
