@@ -100,15 +100,15 @@ func (s *session) resuming(p []byte) {
 	if block.First >= 0 {
 		t := block.Topics[block.First]
 		r.rest = append(block.Topics[:block.First:block.First], block.Topics[block.First+1:]...)
-		r.first, r.from = s.sub(t.Name), t.Position
+		r.first, r.from = s.sub(t.Name, r.topic), t.Position
 		s.follow(r.first, t)
 	}
 	s.goOn()
 }
 
-// sub is a place for the subscription to a topic: that of the connect URL has its own.
-func (s *session) sub(topic string) *sub {
-	if topic == s.resume.topic && s.topic.session == nil {
+// sub is a place for the subscription to a topic: first, that of the connect URL, has its own.
+func (s *session) sub(topic, first string) *sub {
+	if topic == first && s.topic.session == nil {
 		s.topic.first = true
 		return &s.topic
 	}
@@ -129,12 +129,12 @@ func (s *session) goOn() {
 	if r == nil || !r.block || s.blocked() || r.first != nil && r.first.last == r.from {
 		return
 	}
+	s.resume = nil // first: to follow a topic may lead here again
 	for _, t := range r.rest {
 		if s.conn.Open() && s.find(t.Name) == nil {
-			s.follow(s.sub(t.Name), t)
+			s.follow(s.sub(t.Name, r.topic), t)
 		}
 	}
-	s.resume = nil
 	if len(r.got) > 0 && s.conn.Open() && !s.closing && s.format != formatSSE {
 		s.frames(r.got)
 	}
