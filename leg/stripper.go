@@ -165,6 +165,30 @@ func (s *Stripper) Half() (topic uint32, ok bool) {
 	return s.large.header.Topic, true
 }
 
+// HalfWay is all that a Stripper knows; it moves to another process with its session. It is nil between two records.
+type HalfWay struct {
+	Header Header `json:"header"`
+	Came   uint32 `json:"came"`  // bytes of the record that have come on this leg
+	Given  uint32 `json:"given"` // bytes that the client has been given
+	Again  bool   `json:"again"` // it is to come anew
+}
+
+// HalfWay tells what the Stripper knows.
+func (s *Stripper) HalfWay() *HalfWay {
+	if s.large == nil {
+		return nil
+	}
+	return &HalfWay{s.large.header, s.large.came, s.large.given, s.large.again}
+}
+
+// Restore makes s the Stripper that told h.
+func (s *Stripper) Restore(h *HalfWay) {
+	*s = Stripper{}
+	if h != nil {
+		s.large = &large{h.Header, h.Came, h.Given, h.Again}
+	}
+}
+
 // NextLeg tells that the next bytes come from another leg. Its first record for the client must be the one that is half
 // way, if any; what the client has of it is not given out again.
 func (s *Stripper) NextLeg() {

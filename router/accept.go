@@ -101,6 +101,14 @@ func (r *Router) acceptLoop(ctx context.Context) {
 		if errors.Is(err, net.ErrClosed) {
 			return
 		}
+		if r.paused.Load() {
+			select {
+			case <-ctx.Done():
+				return
+			case <-r.resumed:
+			}
+			continue
+		}
 		// Out of descriptors or memory, as a rule: not a reason to end.
 		r.metrics.acceptErrors.Add(1)
 		if pause == least {
@@ -112,6 +120,24 @@ func (r *Router) acceptLoop(ctx context.Context) {
 		case <-time.After(pause):
 		}
 		pause = min(2*pause, most)
+	}
+}
+
+// pauseAccepting keeps connections in the listener's backlog, or goes on taking them.
+func (r *Router) pauseAccepting(pause bool) {
+	r.paused.Store(pause)
+	deadline := time.Time{}
+	if pause {
+		deadline = time.Unix(1, 0)
+	}
+	if ln, ok := r.ln.(interface{ SetDeadline(t time.Time) error }); ok {
+		_ = ln.SetDeadline(deadline) // fails once it is closed
+	}
+	if !pause {
+		select {
+		case r.resumed <- struct{}{}:
+		default:
+		}
 	}
 }
 

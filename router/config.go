@@ -51,6 +51,8 @@ type Deps struct {
 	Ring func() *ring.Ring // the present placement; never nil; called for every handshake
 	Keys *leg.Keyring      // signs the handshakes towards gateways; nil: no legs, all upstreams are spliced raw
 	Log  *zap.Logger
+	// Listener takes clients in place of one that New binds; nil as a rule. It is the router's from then on.
+	Listener net.Listener
 	// Fallback answers requests that name no topic and ask for no session; nil: they get a 404. It sees bodies of up
 	// to 1 MiB.
 	Fallback fasthttp.RequestHandler

@@ -62,6 +62,8 @@ type metrics struct {
 	dials        [dialOutcomes]atomic.Uint64
 	moves        [moveReasons][moveOutcomes]atomic.Uint64
 	silent       atomic.Uint64
+	handedOver   atomic.Uint64
+	adopted      atomic.Uint64
 	fallbacks    atomic.Uint64
 	acceptErrors atomic.Uint64
 	refusals     *prometheus.CounterVec
@@ -113,6 +115,7 @@ var (
 	descHomeless  = desc("sessions_homeless", "Sessions whose gateway is gone and whose client waits for another.")
 	descMoves     = desc("moves_total", "Changes of gateways that have ended, by why they were made and how they ended.", "reason", "outcome")
 	descSilent    = desc("gateways_silent_total", "Times that a gateway's heartbeat fell silent though its connection had not broken.")
+	descHandover  = desc("handed_over_total", "Sessions given to a successor of this process, or taken from a predecessor.", "way")
 	descPulse     = desc("gateways", "Gateways of ours, by what their heartbeat connection tells.", "pulse")
 	descFrozen    = desc("ring_frozen", "1 while the last good ring stands in for a view that has lost too much at once.")
 	descFallbacks = desc("fallbacks_total", "Requests that asked for no session and were answered here.")
@@ -188,6 +191,8 @@ func (r *Router) collectCounters(ch chan<- prometheus.Metric) {
 			counter(descMoves, r.metrics.moves[reason][outcome].Load(), reason.String(), outcome.String())
 		}
 	}
+	counter(descHandover, r.metrics.handedOver.Load(), "given")
+	counter(descHandover, r.metrics.adopted.Load(), "taken")
 	counter(descSilent, r.metrics.silent.Load())
 	counter(descFallbacks, r.metrics.fallbacks.Load())
 	counter(descAccepts, r.metrics.acceptErrors.Load())

@@ -54,6 +54,8 @@ type Router struct {
 	sessions  atomic.Int64 // from the handshake on
 	draining  atomic.Bool
 	listening atomic.Bool
+	paused    atomic.Bool   // a successor accepts
+	resumed   chan struct{} // accept again
 }
 
 // New makes a router and binds its listener, so that Addr is known; nothing is accepted before Run. A router that is
@@ -68,7 +70,7 @@ func New(cfg Config, deps Deps) (*Router, error) {
 	r := &Router{
 		cfg: cfg, deps: deps, log: deps.Log, metrics: newMetrics(),
 		conns:  newConns(httpConnsFor(eventloop.DescriptorLimit())),
-		byLoop: make(map[*eventloop.Loop]*worker),
+		byLoop: make(map[*eventloop.Loop]*worker), resumed: make(chan struct{}, 1),
 	}
 	r.shards = shards{r: r, by: make(map[string]*shard)}
 	r.placement = newPlacement(deps.Ring, func(m *ring.Member) bool { return pulseState(r.shards.of(m).pulse.Load()) == pulseUp }, time.Now)
@@ -86,8 +88,11 @@ func New(cfg Config, deps Deps) (*Router, error) {
 		r.workers, r.byLoop[l] = append(r.workers, w), w
 	}
 	r.server = r.newServer()
-	if r.ln, err = net.Listen("tcp", cfg.Listen); err != nil {
-		return nil, errors.Join(fmt.Errorf("cannot listen for clients: %w", err), r.Close())
+	if r.ln = deps.Listener; r.ln == nil {
+		if r.ln, err = net.Listen("tcp", cfg.Listen); err != nil {
+			r.ln = nil // not an interface around nil
+			return nil, errors.Join(fmt.Errorf("cannot listen for clients: %w", err), r.Close())
+		}
 	}
 	r.listening.Store(true)
 	return r, nil

@@ -4,9 +4,14 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"net"
 	"net/http"
+	"os"
+	"strconv"
+	"sync/atomic"
 	"time"
 
+	"github.com/coreos/go-systemd/v22/daemon"
 	"github.com/prometheus/client_golang/prometheus"
 	"go.uber.org/zap"
 
@@ -41,6 +46,9 @@ type settings struct {
 	drain  time.Duration
 	config.Cluster
 	config.Streams
+
+	adminListener net.Listener // a predecessor's; nil as a rule
+	seeds         []string     // further gossip addresses to join, of a predecessor
 }
 
 // server is a router or a gateway.
@@ -75,10 +83,11 @@ type core struct {
 	secret   string // that gossip is encrypted with; empty for none
 	stream   *stream.Client
 	server   server
-	gossip   *gossip.Node
-	admin    *admin.Server
-	leave    *trigger // pulled: drain, and go
-	active   *trigger // pulled once the node has told that it does its work
+	root     http.Handler         // at / of the admin port; nil for its index
+	face     atomic.Pointer[face] // what others see of the node
+	asides   chan aside           // requests to free the ports
+	leave    *trigger             // pulled: drain, and go
+	active   *trigger             // pulled once the node has told that it does its work
 	closers  []func() error
 }
 
@@ -113,7 +122,7 @@ func newCore(set settings, log *zap.Logger, leave *trigger) (*core, error) {
 	return &core{
 		set: set, log: log, keys: keys, secret: secret, stream: client,
 		registry: metrics.New(version(), set.role.String()),
-		leave:    leave, active: newTrigger(),
+		leave:    leave, active: newTrigger(), asides: make(chan aside),
 	}, nil
 }
 
@@ -131,41 +140,31 @@ func warnOpen(log *zap.Logger, addrs ...config.Addr) {
 // build binds the admin port and gossip around the server, which is bound already. root is what the admin port
 // serves at /, nil for its index. When it fails, [core.release] frees what was bound.
 func (c *core) build(s server, root http.Handler) error {
-	c.server = s
-	deps := admin.Deps{
-		Ring: c.ring, StreamKey: stream.Key, Publisher: publisher{c.stream}, Checks: c.checks(),
-		Metrics: metrics.Handler(c.registry), Root: root, Log: c.log.Named("admin"),
-	}
-	if c.set.role == ring.RoleGateway {
-		deps.Drainer = c
-	}
-	var err error
-	cfg := admin.Config{Listen: string(c.set.admin), Self: c.set.id, MaxPayload: int(c.set.MaxPayload)}
-	if c.admin, err = admin.New(cfg, deps); err != nil {
-		return notBound("admin", c.set.admin, err)
-	}
-	c.closers = append(c.closers, c.admin.Close)
-	if err := c.buildGossip(); err != nil {
+	c.server, c.root = s, root
+	f, err := c.newFace(c.set.adminListener, c.set.seeds)
+	if err != nil {
 		return err
 	}
-	c.registry.MustRegister(c.server, c.admin, c.stream, c.gossip)
+	c.closers = append(c.closers, f.admin.Close)
+	c.show(f)
+	c.registry.MustRegister(c.server, c.stream)
 	return nil
 }
 
-func (c *core) buildGossip() error {
+func (c *core) newGossip(adminAddr string, seeds []string) (*gossip.Node, error) {
 	self := ring.Member{
 		ID: c.set.id, Role: c.set.role, State: ring.StateJoining, Zone: c.set.Zone, Weight: c.set.weight,
 	}
 	var err error
 	if self.Addr, err = advertised(c.server.Addr(), c.set.Advertise); err != nil {
-		return err
+		return nil, err
 	}
-	if self.Admin, err = advertised(c.admin.Addr(), c.set.Advertise); err != nil {
-		return err
+	if self.Admin, err = advertised(adminAddr, c.set.Advertise); err != nil {
+		return nil, err
 	}
 	bind, err := numeric(string(c.set.gossip)) // memberlist takes a name for a wildcard
 	if err != nil {
-		return fmt.Errorf("gossip: %w", err)
+		return nil, fmt.Errorf("gossip: %w", err)
 	}
 	cfg := gossip.Config{
 		Bind: bind, Cluster: c.set.Cluster.Cluster, Secret: c.secret, Self: self, Static: c.static(),
@@ -173,18 +172,20 @@ func (c *core) buildGossip() error {
 	for _, p := range c.set.Join {
 		cfg.Join = append(cfg.Join, string(p))
 	}
+	cfg.Join = append(cfg.Join, seeds...)
 	if c.set.gossip.Wildcard() || c.set.Advertise != "" {
 		if cfg.Advertise, err = advertised(string(c.set.gossip), c.set.Advertise); err != nil {
-			return err
+			return nil, err
 		}
 		if cfg.Advertise, err = numeric(cfg.Advertise); err != nil {
-			return fmt.Errorf("advertise: %w", err)
+			return nil, fmt.Errorf("advertise: %w", err)
 		}
 	}
-	if c.gossip, err = gossip.New(cfg, c.log.Named("gossip")); err != nil {
-		return notBound("gossip", c.set.gossip, err)
+	node, err := gossip.New(cfg, c.log.Named("gossip"))
+	if err != nil {
+		return nil, notBound("gossip", c.set.gossip, err)
 	}
-	return nil
+	return node, nil
 }
 
 // static are the shards that the settings name.
@@ -225,13 +226,12 @@ func (c *core) checks() []admin.Check {
 // run runs the node until it has left or ctx ends. warm is closed when the server can do its work.
 func (c *core) run(ctx context.Context, warm <-chan struct{}) error {
 	c.log.Info("started", zap.String("role", c.set.role.String()), zap.String("id", c.set.id), zap.String("version", version()),
-		zap.String("listen", c.server.Addr()), zap.String("admin", c.admin.Addr()), zap.String("gossip", c.gossip.Addr()),
+		zap.String("listen", c.server.Addr()), zap.String("admin", c.face.Load().admin.Addr()), zap.String("gossip", c.gossip().Addr()),
 		zap.String("redis", c.set.Redis.Redacted()))
 	return runAll(ctx,
 		part{"redis", c.stream.Run},
-		part{"gossip", c.gossip.Run},
+		part{"", c.runFace},
 		part{c.set.role.String(), c.server.Run},
-		part{"admin port", c.admin.Run},
 		part{"", c.reportLoad},
 		part{"", c.reclaim},
 		part{"", func(ctx context.Context) error { return c.conduct(ctx, warm) }},
@@ -242,8 +242,9 @@ func (c *core) run(ctx context.Context, warm <-chan struct{}) error {
 func (c *core) conduct(ctx context.Context, warm <-chan struct{}) error {
 	select {
 	case <-warm:
-		c.gossip.SetState(ring.StateActive)
+		c.gossip().SetState(ring.StateActive)
 		c.active.pull()
+		c.notify(daemon.SdNotifyReady)
 		c.log.Info("active")
 	case <-c.leave.pulled():
 	case <-ctx.Done():
@@ -255,7 +256,8 @@ func (c *core) conduct(ctx context.Context, warm <-chan struct{}) error {
 		return nil
 	}
 	c.log.Info("draining", zap.Uint64("sessions", c.server.Sessions()), zap.Duration("window", c.set.drain))
-	c.gossip.SetState(ring.StateDraining)
+	c.notify(daemon.SdNotifyStopping)
+	c.gossip().SetState(ring.StateDraining)
 	err := c.server.Drain(ctx)
 	switch {
 	case ctx.Err() != nil:
@@ -265,10 +267,10 @@ func (c *core) conduct(ctx context.Context, warm <-chan struct{}) error {
 	default:
 		c.log.Info("drained")
 	}
-	c.gossip.SetLoad(c.server.Sessions())
+	c.gossip().SetLoad(c.server.Sessions())
 	leave, cancel := context.WithTimeout(ctx, leaveTimeout)
 	defer cancel()
-	if err := c.gossip.Leave(leave); err != nil {
+	if err := c.gossip().Leave(leave); err != nil {
 		c.log.Warn("the others may take this node for dead: it could not tell them that it leaves", zap.Error(err))
 	}
 	c.log.Info("left")
@@ -284,13 +286,20 @@ func (c *core) reportLoad(ctx context.Context) error {
 		case <-ctx.Done():
 			return nil
 		case <-tick.C:
-			c.gossip.SetLoad(c.server.Sessions())
+			c.gossip().SetLoad(c.server.Sessions())
 		}
 	}
 }
 
 // ring is the present placement. It must not be called before build is done.
-func (c *core) ring() *ring.Ring { return c.gossip.Ring() }
+func (c *core) ring() *ring.Ring { return c.gossip().Ring() }
+
+// notify tells a service manager, if one wants to know (sd_notify).
+func (c *core) notify(state string) {
+	if _, err := daemon.SdNotify(false, state+"\nMAINPID="+strconv.Itoa(os.Getpid())); err != nil {
+		c.log.Warn("cannot tell the service manager", zap.Error(err))
+	}
+}
 
 // Drain implements [admin.Drainer].
 func (c *core) Drain() { c.leave.pull() }

@@ -58,7 +58,7 @@ func (c *devCmd) Run(ctx context.Context, std stdio) error {
 	for i := range c.Gateways {
 		g := config.DefaultGateway(config.ID(fmt.Sprintf("g%d", i+1)))
 		g.Listen, g.Admin, g.Gossip = "127.0.0.1:0", "127.0.0.1:0", "127.0.0.1:0"
-		g.Join, g.Secret = []config.Peer{config.Peer(router.gossip.Addr())}, secret
+		g.Join, g.Secret = []config.Peer{config.Peer(router.gossip().Addr())}, secret
 		g.Redis, g.DrainWindow = redis, devDrain
 		parts = append(parts, part{string(g.ID), func(ctx context.Context) error { return comesBack(ctx, g, log) }})
 	}
@@ -75,7 +75,7 @@ func (c *devCmd) router(redis config.RedisURL, secret config.Secret, log *zap.Lo
 	extras := routerExtras{
 		root: page.New,
 		fallback: func(ctx *fasthttp.RequestCtx) {
-			toPage(ctx, node.admin.Addr())
+			toPage(ctx, node.face.Load().admin.Addr())
 		},
 	}
 	var err error
@@ -148,7 +148,7 @@ func pass(ctx context.Context, r *miniredis.Miniredis) error {
 
 // say tells where to look.
 func (c *devCmd) say(std stdio, router *routerNode, redis config.RedisURL) {
-	listen, admin := router.server.Addr(), router.admin.Addr()
+	listen, admin := router.server.Addr(), router.face.Load().admin.Addr()
 	where := "in this process, " + redis.Redacted()
 	if c.Redis != "" {
 		where = redis.Redacted()

@@ -50,7 +50,7 @@ func newGateway(cfg config.Gateway, log *zap.Logger, leave *trigger) (*gatewayNo
 		LogEntries: cfg.LogEntries, LogBytes: int(cfg.LogBytes), LogTotalBytes: int(cfg.LogTotalBytes), LogLinger: cfg.LogLinger,
 	}, gateway.Deps{
 		Ring:    c.ring,
-		Changed: func() (<-chan struct{}, func()) { return c.gossip.Changed() },
+		Changed: func() (<-chan struct{}, func()) { return c.gossip().Changed() },
 		Stream:  c.stream, Keys: c.keys, Log: log.Named("gateway"),
 	})
 	if err != nil {

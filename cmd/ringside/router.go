@@ -4,8 +4,13 @@ import (
 	"context"
 	"crypto/rand"
 	"encoding/hex"
+	"errors"
+	"fmt"
+	"net"
 	"net/http"
 	"os"
+	"os/exec"
+	"path/filepath"
 
 	"github.com/valyala/fasthttp"
 	"go.uber.org/zap"
@@ -24,20 +29,63 @@ func (c *routerCmd) Run(ctx context.Context, std stdio) error {
 		return err
 	}
 	leave := newTrigger()
-	n, err := newRouter(c.Router, log, leave, routerExtras{})
+	program, err := exec.LookPath(os.Args[0]) // now: the working directory and what stands there may change
+	if err == nil {
+		program, err = filepath.Abs(program)
+	}
+	if err != nil {
+		return fmt.Errorf("cannot find this program, which is its own successor: %w", err)
+	}
+	var extras routerExtras
+	var before *predecessor
+	if c.Takeover != "" {
+		if before, err = meet(ctx, c.Takeover); err != nil {
+			return err
+		}
+		defer before.conn.Close()
+		c.ID = config.ID(before.state.ID)
+		extras.listener, extras.admin, extras.seeds = before.listener, before.admin, before.state.Seeds
+	}
+	n, err := newRouter(c.Router, log, leave, extras)
 	if err != nil {
 		return err
 	}
-	return runAll(ctx, signals(leave), part{"", n.run})
+	parts := []part{signals(leave), {"", n.run}}
+	settled := make(chan struct{}) // nothing comes from a predecessor any more
+	if before == nil {
+		close(settled)
+	} else {
+		parts = append(parts, part{"", func(ctx context.Context) error {
+			if err := before.takeOver(ctx, n, n.router, log); err != nil {
+				return err
+			}
+			close(settled)
+			<-ctx.Done()
+			return nil
+		}})
+	}
+	up := &upgrader{node: n, router: n.router, log: log.Named("takeover"), program: program}
+	parts = append(parts, part{"", func(ctx context.Context) error { return up.serve(ctx, c.TakeoverSocket, settled) }})
+	if err := runAll(ctx, parts...); !errors.Is(err, errSucceeded) {
+		return err
+	}
+	return nil
 }
 
 // routerNode is a router with all that is around it.
-type routerNode struct{ *core }
+type routerNode struct {
+	*core
+	router *router.Router
+}
 
 // routerExtras are what a router in `ringside dev` serves beside sessions.
 type routerExtras struct {
 	fallback fasthttp.RequestHandler                   // on the public port; nil for none
 	root     func(router string) (http.Handler, error) // at / of the admin port, given the router's address; nil for the index
+
+	// Of a predecessor.
+	listener, admin net.Listener
+	seeds           []string
 }
 
 // newRouter binds the router's three ports. Nothing runs; on an error nothing is left bound.
@@ -48,7 +96,7 @@ func newRouter(cfg config.Router, log *zap.Logger, leave *trigger, extras router
 	}
 	c, err := newCore(settings{
 		id: id, role: ring.RoleRouter, weight: 1, admin: cfg.Admin, gossip: cfg.Gossip, listen: cfg.Listen,
-		drain: cfg.DrainWindow, Cluster: cfg.Cluster, Streams: cfg.Streams,
+		drain: cfg.DrainWindow, Cluster: cfg.Cluster, Streams: cfg.Streams, adminListener: extras.admin, seeds: extras.seeds,
 	}, log, leave)
 	if err != nil {
 		return nil, err
@@ -61,7 +109,7 @@ func newRouter(cfg config.Router, log *zap.Logger, leave *trigger, extras router
 		Detect: cfg.Detect, RehomeWait: cfg.RehomeWait, RehomeAtOnce: cfg.RehomeAtOnce, RehomeRate: cfg.RehomeRate,
 		NoRebalance: !cfg.Rebalance, Settle: cfg.Settle, RebalanceWindow: cfg.RebalanceWindow,
 		RebalanceMin: cfg.RebalanceMin, RebalanceMax: cfg.RebalanceMax, MaxUnacked: int(cfg.MaxUnacked),
-	}, router.Deps{ID: id, Ring: c.ring, Keys: c.keys, Log: log.Named("router"), Fallback: extras.fallback})
+	}, router.Deps{ID: id, Ring: c.ring, Keys: c.keys, Log: log.Named("router"), Fallback: extras.fallback, Listener: extras.listener})
 	if err != nil {
 		return nil, notBound("listen", cfg.Listen, err)
 	}
@@ -77,7 +125,7 @@ func newRouter(cfg config.Router, log *zap.Logger, leave *trigger, extras router
 		c.release()
 		return nil, err
 	}
-	return &routerNode{c}, nil
+	return &routerNode{c, r}, nil
 }
 
 // run runs the router until it has left or ctx ends.

@@ -20,6 +20,7 @@ import (
 	"fmt"
 	"net"
 	"net/http"
+	"sync/atomic"
 	"time"
 
 	"github.com/prometheus/client_golang/prometheus"
@@ -85,6 +86,7 @@ type Deps struct {
 	Checks    []Check      // all of them hold: ready
 	Metrics   http.Handler // for /metrics
 	Root      http.Handler // for / and what nobody else serves; nil for an index of the port
+	Listener  net.Listener // in place of one that New binds; nil as a rule. It is the server's from then on
 	Log       *zap.Logger
 }
 
@@ -104,6 +106,7 @@ type Server struct {
 	metrics *adminMetrics
 	ln      net.Listener
 	http    *http.Server
+	ending  atomic.Bool   // answers say that the connection is at its end
 	client  *http.Client  // asks other members
 	publish chan struct{} // a token for each publish that is under way
 }
@@ -118,9 +121,12 @@ func New(cfg Config, deps Deps) (*Server, error) {
 	if cfg.MaxPayload <= 0 {
 		return nil, fmt.Errorf("BUG: admin: payload limit %d", cfg.MaxPayload)
 	}
-	ln, err := net.Listen("tcp", cfg.Listen)
-	if err != nil {
-		return nil, fmt.Errorf("cannot listen on the admin address: %w", err)
+	ln := deps.Listener
+	if ln == nil {
+		var err error
+		if ln, err = net.Listen("tcp", cfg.Listen); err != nil {
+			return nil, fmt.Errorf("cannot listen on the admin address: %w", err)
+		}
 	}
 	s := &Server{
 		cfg:     cfg,
@@ -135,7 +141,7 @@ func New(cfg Config, deps Deps) (*Server, error) {
 		return nil, errors.Join(err, ln.Close())
 	}
 	s.http = &http.Server{
-		Handler:           s.handler(),
+		Handler:           s.sayGoodbye(s.handler()),
 		ReadHeaderTimeout: headerTimeout,
 		ReadTimeout:       requestTimeout,
 		WriteTimeout:      requestTimeout,
@@ -146,8 +152,25 @@ func New(cfg Config, deps Deps) (*Server, error) {
 	return s, nil
 }
 
+// goodbyeTime is how long answers announce the end of their connection before it comes: a client that published on one which
+// is closed at the same moment would not know what became of its message. New connections are not accepted meanwhile: they
+// wait for a successor, if there is one. [http.Server.Shutdown] alone would drop requests that have just come.
+const goodbyeTime = 200 * time.Millisecond
+
+func (s *Server) sayGoodbye(h http.Handler) http.Handler {
+	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		if s.ending.Load() {
+			w.Header().Set("Connection", "close")
+		}
+		h.ServeHTTP(w, r)
+	})
+}
+
 // Addr is the host:port that the server is bound to.
 func (s *Server) Addr() string { return s.ln.Addr().String() }
+
+// Listener is the server's listener, of which a successor may get a duplicate.
+func (s *Server) Listener() net.Listener { return s.ln }
 
 // Close releases the address of a server that is not going to run.
 func (s *Server) Close() error { return s.ln.Close() }
@@ -162,6 +185,15 @@ func (s *Server) Run(ctx context.Context) error {
 	case err := <-failed:
 		return fmt.Errorf("the admin port cannot serve: %w", err)
 	case <-ctx.Done():
+	}
+	s.ending.Store(true)
+	if ln, ok := s.ln.(interface{ SetDeadline(t time.Time) error }); ok {
+		_ = ln.SetDeadline(time.Unix(1, 0)) // the server takes it for a passing error
+	}
+	select {
+	case err := <-failed:
+		return fmt.Errorf("the admin port cannot serve: %w", err)
+	case <-time.After(goodbyeTime):
 	}
 	ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), shutdownTimeout)
 	defer cancel()

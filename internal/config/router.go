@@ -60,6 +60,11 @@ type Router struct {
 	// Longer ones are answered with 414.
 	MaxURL Size `name:"max-url" group:"Limits" default:"2KiB" min:"256B" max:"16KiB" help:"Longest request target."`
 
+	// A successor connects there; it must be of the same user. SIGUSR2 needs none: it starts the successor itself.
+	TakeoverSocket string `group:"Takeover" placeholder:"PATH" example:"/run/ringside/takeover" help:"Where a new process may take this one's place: a UNIX socket."`
+	// Everything else in the configuration is read anew; the listeners stay as they are.
+	Takeover string `group:"Takeover" placeholder:"PATH" help:"Take the place of the router whose takeover-socket this is, with its listeners and sessions."`
+
 	// 0 takes one for each core that Go uses.
 	Loops int `group:"Engine" default:"0" min:"0" max:"256" help:"Event loops; 0 for one per core."`
 	// For systems without epoll, and to compare.

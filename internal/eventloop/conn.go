@@ -63,12 +63,35 @@ func (c *Conn) Close() {
 	if !c.open {
 		return
 	}
-	c.open = false
+	c.forget()
 	c.loop.poll.remove(c)
+}
+
+// forget takes c out of the loop's table.
+func (c *Conn) forget() {
+	c.open = false
 	e := &c.loop.conns[c.slot]
 	e.conn = nil
 	c.loop.free = append(c.loop.free, c.slot)
 	c.loop.live--
+}
+
+// Release forgets c without closing its descriptor, which is the caller's then; the handler hears nothing more. What was
+// read or written stays so, and what the system holds for the descriptor stays with it. On an error the descriptor is
+// closed.
+func (c *Conn) Release() (fd int, err error) {
+	if !c.open {
+		return -1, io.ErrClosedPipe
+	}
+	c.forget()
+	fd, err = c.loop.poll.release(c)
+	if err != nil {
+		if fd >= 0 {
+			unix.Close(fd)
+		}
+		return -1, fmt.Errorf("cannot release a descriptor: %w", err)
+	}
+	return fd, nil
 }
 
 // Read reads what there is into p, up to len(p) bytes. drained tells that a next call would only find

@@ -70,6 +70,10 @@ func (p *epoll) remove(c *Conn) {
 	unix.Close(int(c.fd))
 }
 
+func (p *epoll) release(c *Conn) (int, error) {
+	return int(c.fd), unix.EpollCtl(p.ep, unix.EPOLL_CTL_DEL, int(c.fd), nil)
+}
+
 func (p *epoll) poll() int {
 	for {
 		n, _, errno := syscall.RawSyscall6(unix.SYS_EPOLL_PWAIT, uintptr(p.ep),

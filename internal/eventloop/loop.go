@@ -106,7 +106,8 @@ type entry struct {
 // poller waits for readiness. Only wake may be called from outside the loop.
 type poller interface {
 	add(c *Conn) error
-	remove(c *Conn) // closes the descriptor
+	remove(c *Conn)                      // closes the descriptor
+	release(c *Conn) (fd int, err error) // forgets it, and leaves it open
 	// wait blocks until there are events, or wake, or until, which counts from Loop.start. It takes
 	// back l.sleeping and then hands the events to l.dispatch.
 	wait(l *Loop, until time.Duration)

@@ -69,6 +69,13 @@ func (p *portable) remove(c *Conn) {
 	c.port.file.Close()
 }
 
+// release keeps a duplicate: the goroutines that wait end with the original.
+func (p *portable) release(c *Conn) (int, error) {
+	fd, err := unix.FcntlInt(uintptr(c.fd), unix.F_DUPFD_CLOEXEC, 0)
+	p.remove(c)
+	return fd, err
+}
+
 func (p *portable) wait(l *Loop, until time.Duration) {
 	t := time.NewTimer(time.Until(l.start.Add(until)))
 	defer t.Stop()

@@ -19,16 +19,21 @@ func Detach(c net.Conn) (fd int, err error) {
 	if !ok {
 		return -1, fmt.Errorf("cannot detach a %T: it has no descriptor", c)
 	}
-	raw, err := sc.SyscallConn()
+	return Duplicate(sc)
+}
+
+// Duplicate is a close-on-exec duplicate of the descriptor under c, which may be a listener.
+func Duplicate(c syscall.Conn) (fd int, err error) {
+	raw, err := c.SyscallConn()
 	if err != nil {
-		return -1, fmt.Errorf("cannot detach a connection: %w", err)
+		return -1, fmt.Errorf("cannot duplicate a descriptor: %w", err)
 	}
 	var dupErr error
 	err = raw.Control(func(old uintptr) {
 		fd, dupErr = unix.FcntlInt(old, unix.F_DUPFD_CLOEXEC, 0)
 	})
 	if err = errors.Join(err, dupErr); err != nil {
-		return -1, fmt.Errorf("cannot detach a connection: %w", err)
+		return -1, fmt.Errorf("cannot duplicate a descriptor: %w", err)
 	}
 	return fd, nil
 }

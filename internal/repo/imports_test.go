@@ -23,6 +23,7 @@ var mayImport = map[string][]string{
 	"internal/wsframe":    {},
 	"internal/eventloop":  {},
 	"internal/config":     {},
+	"internal/handover":   {},
 	"internal/metrics":    {},
 	"internal/admin":      {"ring", "internal/metrics", "internal/position", "internal/topic"},
 	"internal/admin/page": {},
@@ -31,9 +32,10 @@ var mayImport = map[string][]string{
 	"internal/testcluster": {"internal/position"},
 	"internal/e2e":         {"internal/position", "internal/testcluster"},
 
-	"cmd/ringside":  {"ring", "leg", "stream", "gossip", "router", "gateway", "internal/..."},
-	"scripts/bench": {"internal/..."},
-	"scripts/page":  {"internal/testcluster"},
+	"cmd/ringside":   {"ring", "leg", "stream", "gossip", "router", "gateway", "internal/..."},
+	"scripts/bench":  {"internal/..."},
+	"scripts/page":   {"internal/testcluster"},
+	"scripts/rehome": {"internal/..."},
 }
 
 // onlyIn says which packages may import a library outside of tests; a name that ends with a slash stands for all below
