@@ -7,6 +7,7 @@ import (
 	"go.uber.org/zap"
 
 	"github.com/ringside-edge/ringside/internal/eventloop"
+	"github.com/ringside-edge/ringside/internal/fault"
 	"github.com/ringside-edge/ringside/internal/position"
 	"github.com/ringside-edge/ringside/internal/wsframe"
 	"github.com/ringside-edge/ringside/leg"
@@ -162,6 +163,9 @@ func (s *session) frames(p []byte) {
 
 // fanOut hands the entries behind the cursor of a session that has kept up to its socket, in one call.
 func (s *session) fanOut(sub *sub, entries []*entry) {
+	if fault.Enabled && s.wrong(sub, entries[0]) {
+		return
+	}
 	b := s.worker.batch(s, entries)
 	n, err := s.conn.Write(b.b)
 	switch {
@@ -177,6 +181,20 @@ func (s *session) fanOut(sub *sub, entries []*entry) {
 	default:
 		sub.next += uint64(s.partly(sub, entries[:b.n], n))
 	}
+}
+
+// wrong does something wrong on purpose, and reports whether the messages are to be passed over.
+func (s *session) wrong(sub *sub, e *entry) bool {
+	const oneIn = 10000
+	if fault.Hit(fault.Repeat, oneIn) {
+		s.control(e.record(s.format).bytes(s.onLeg))
+	}
+	if fault.Hit(fault.Drop, oneIn) {
+		sub.next++
+		sub.last = e.at
+		return true
+	}
+	return false
 }
 
 // catchUp hands on what the log has behind the cursor, until the socket is full.

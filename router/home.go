@@ -4,6 +4,7 @@ import (
 	"slices"
 	"unique"
 
+	"github.com/ringside-edge/ringside/internal/fault"
 	"github.com/ringside-edge/ringside/internal/position"
 	"github.com/ringside-edge/ringside/leg"
 )
@@ -57,6 +58,9 @@ func (s *session) LegTopic(h leg.Header, name []byte) {
 func (s *session) LegPosition(topic uint32, p position.Position) {
 	s.w.counts.records[recordPosition].add(1)
 	if s.home == nil {
+		return
+	}
+	if fault.Enabled && fault.Hit(fault.Position, 1000) {
 		return
 	}
 	for i := range s.home.topics {
@@ -117,6 +121,9 @@ func (h *home) resume() leg.Resume {
 		r.Topics[i] = leg.Standing{Name: t.name.Value(), Position: t.at, Asked: t.asked}
 		if t.name == h.half {
 			r.First = i
+		}
+		if fault.Enabled && fault.Hit(fault.Epoch, 50) {
+			r.Topics[i].Position.ID.Ms += 1 << 32
 		}
 	}
 	return r

@@ -100,8 +100,10 @@ func TestRouterTakeoverFails(t *testing.T) {
 		c.WaitReady()
 		c.WaitConverged()
 	}
-	late := join(t, c, redis, topicNames(20), 20)
 	tr.end()
+	late := join(t, c, redis, topicNames(20), 20)
+	tr = publishers(t, c, redis, topicNames(20), 2, 50)
+	tr.wait()
 	for _, a := range []*audience{a, late} {
 		a.verify(t)
 		a.nobodyNoticed(t)

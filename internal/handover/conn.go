@@ -13,8 +13,8 @@ import (
 
 // Conn is a connection to the other process. It is for one goroutine at a time on each side, and the sides take turns:
 // while one waits in Give, the other must not Send or Give. Every call ends with its context. Except for ErrTooLarge,
-// and a context that has ended before the call, an error ends the connection: it is closed, and every later call fails
-// with net.ErrClosed.
+// and a context that has ended before the call (Ack's apart), an error ends the connection: it is closed, and every
+// later call fails with net.ErrClosed.
 type Conn struct {
 	pipe // owned by the caller's goroutine, as are all fields
 
@@ -22,7 +22,7 @@ type Conn struct {
 	outFDs  []int
 	seq     uint32 // of the last batch that was given
 	pending *batch // received, and not yet acknowledged
-	err     error  // why the connection ended
+	over    string // why the connection ended; empty until then
 }
 
 // batch is what has been received and still belongs to the Conn.
@@ -110,22 +110,26 @@ func (c *Conn) settle(ctx context.Context, err error) error {
 	if !shutdownKeepsQueue || errors.Is(err, ErrMalformed) {
 		return c.fail(ctx, what, unsure)
 	}
-	// Once it is shut for reading, our socket takes no acknowledgement any more: the successor's Ack fails. One that came
-	// before is still there to be read.
-	shut := c.sock.CloseRead()
-	again := os.ErrDeadlineExceeded
-	for errors.Is(again, os.ErrDeadlineExceeded) { // ctx sets a deadline once, maybe only now; nothing waits here
-		shut = errors.Join(shut, c.sock.SetReadDeadline(time.Time{}))
-		again = c.awaitAck()
-	}
-	switch {
-	case again == nil:
+	switch acknowledged, sure := c.takeBack(); {
+	case acknowledged:
 		c.end(err)
 		return nil
-	case shut == nil && errors.Is(again, io.EOF):
+	case sure:
 		return c.fail(ctx, what, fmt.Errorf("the successor has not acknowledged it: %w", err))
 	}
 	return c.fail(ctx, what, unsure)
+}
+
+// takeBack shuts our socket for reading, so that it takes no acknowledgement any more and the successor's Ack fails, and
+// then looks for one that came before.
+func (c *Conn) takeBack() (acknowledged, sure bool) {
+	err := c.sock.CloseRead()
+	again := os.ErrDeadlineExceeded
+	for errors.Is(again, os.ErrDeadlineExceeded) { // ctx sets a deadline once, maybe only now; nothing waits here
+		err = errors.Join(err, c.sock.SetReadDeadline(time.Time{}))
+		again = c.awaitAck()
+	}
+	return again == nil, err == nil && errors.Is(again, io.EOF)
 }
 
 // awaitAck reads the acknowledgement of the last batch. It may be called again after an error of the socket.
@@ -203,7 +207,7 @@ func (c *Conn) receive() (Message, error) {
 // it fails, they are closed, the batch stays the old process's, and the caller must forget it.
 func (c *Conn) Ack(ctx context.Context) error {
 	const what = "cannot acknowledge a batch"
-	if c.err != nil {
+	if c.over != "" {
 		return c.ended(what)
 	}
 	if c.pending == nil {
@@ -223,10 +227,10 @@ func (c *Conn) Ack(ctx context.Context) error {
 
 // Close closes the connection, and the descriptors of a batch that was not acknowledged. It may be called again.
 func (c *Conn) Close() error {
-	if c.err != nil {
+	if c.over != "" {
 		return nil
 	}
-	c.err = net.ErrClosed
+	c.over = "it was closed"
 	return c.release()
 }
 
@@ -240,7 +244,7 @@ func (c *Conn) release() error {
 
 // begin says whether a call may go ahead.
 func (c *Conn) begin(ctx context.Context, what string) error {
-	if c.err != nil {
+	if c.over != "" {
 		return c.ended(what)
 	}
 	if c.pending != nil {
@@ -254,7 +258,7 @@ func (c *Conn) begin(ctx context.Context, what string) error {
 
 // ended hides what the error was to errors.Is: ErrUnsure, for one, was about an earlier batch.
 func (c *Conn) ended(what string) error {
-	return fmt.Errorf("%s: %w: %s", what, net.ErrClosed, c.err.Error())
+	return fmt.Errorf("%s: %w: %s", what, net.ErrClosed, c.over)
 }
 
 // fail ends the connection and returns err with context.
@@ -265,7 +269,7 @@ func (c *Conn) fail(ctx context.Context, what string, err error) error {
 }
 
 func (c *Conn) end(err error) {
-	c.err = err
+	c.over = err.Error()
 	_ = c.release()
 }
 

@@ -100,6 +100,29 @@ func TestMessages(t *testing.T) {
 	}
 }
 
+// Messages that come many at a time are cut at the right places, wherever the buffer ends.
+func TestManyMessages(t *testing.T) {
+	noLeak(t)
+	giver, successor := connect(t)
+	const n = 20000
+	var all []byte
+	for i := range n {
+		word := strconv.Itoa(i)
+		all = append(appendHeader(all, header{typ: typeMessage, size: len(word)}), word...)
+	}
+	sent := make(chan error, 1)
+	go func() { sent <- giver.write(all, nil) }()
+	ctx := within(t)
+	for i := range n {
+		if m, err := successor.Receive(ctx); err != nil || string(m.Payload) != strconv.Itoa(i) {
+			t.Fatalf("got %q, %v, want %d", m.Payload, err, i)
+		}
+	}
+	if err := <-sent; err != nil {
+		t.Error(err)
+	}
+}
+
 // Items need not have two descriptors, nor small states, and messages may run into a batch.
 func TestGiveShapes(t *testing.T) {
 	noLeak(t)

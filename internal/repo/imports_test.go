@@ -19,6 +19,7 @@ var mayImport = map[string][]string{
 	"gateway": {"ring", "leg", "stream", "internal/..."},
 
 	"internal/topic":      {},
+	"internal/fault":      {},
 	"internal/position":   {},
 	"internal/wsframe":    {},
 	"internal/eventloop":  {},
@@ -36,6 +37,7 @@ var mayImport = map[string][]string{
 	"scripts/bench":  {"internal/..."},
 	"scripts/page":   {"internal/testcluster"},
 	"scripts/rehome": {"internal/..."},
+	"scripts/chaos":  {"internal/..."},
 }
 
 // onlyIn says which packages may import a library outside of tests; a name that ends with a slash stands for all below

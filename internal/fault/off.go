@@ -1,0 +1,9 @@
+//go:build !fault
+
+package fault
+
+// Enabled is whether faults are built in.
+const Enabled = false
+
+// Hit reports whether to do f wrong now: never.
+func Hit(Fault, uint64) bool { return false }
