@@ -74,8 +74,9 @@ func (s *sub) start() {
 	if !s.resumed || lost {
 		s.last = at
 	}
-	s.tell(after)
-	s.greet(after)
+	if s.tell(after); s.session.conn.Open() {
+		s.greet(after)
+	}
 	if !s.session.conn.Open() {
 		return
 	}
