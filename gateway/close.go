@@ -33,6 +33,7 @@ func (r closeReason) String() string {
 // Close codes that we give (RFC 6455, 7.4.1 and the IANA registry).
 const (
 	codeUnsupported = 1003
+	codePolicy      = 1008
 	codeRestart     = 1012
 	codeTryLater    = 1013
 )
@@ -126,6 +127,6 @@ func (s *session) close(reason closeReason) {
 	s.tail, s.out, s.resume = nil, nil, nil
 	s.worker.remove(s)
 	g := s.worker.g
+	g.metrics.closed[reason].Add(1) // before its place is free: who sees that it has gone finds it counted
 	g.release()
-	g.metrics.closed[reason].Add(1)
 }

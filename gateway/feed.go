@@ -66,6 +66,7 @@ func (f *feed) step() bool {
 		case sub.next != f.next:
 			sub.session.catchUp(sub)
 		}
+		sub.session.goOn() // it may have waited for just this
 	}
 	clear(w.entries)
 	return more

@@ -122,9 +122,10 @@ func TestSessionLimit(t *testing.T) {
 
 // legClient is what a router's side of a leg sees.
 type legClient struct {
-	t *testing.T
-	b *bufio.Reader
-	c net.Conn
+	t      *testing.T
+	b      *bufio.Reader
+	c      net.Conn
+	ticket string
 }
 
 func (r *rig) leg(topicAndQuery string, headers ...string) *legClient {
@@ -141,14 +142,15 @@ func (r *rig) leg(topicAndQuery string, headers ...string) *legClient {
 	if _, err := io.WriteString(c, "GET "+signed.URI+" HTTP/1.1\r\n"+strings.Join(headers, "\r\n")+"\r\n\r\n"); err != nil {
 		r.t.Fatal(err)
 	}
-	l := &legClient{r.t, bufio.NewReader(c), c}
+	l := &legClient{t: r.t, b: bufio.NewReader(c), c: c}
 	resp, err := http.ReadResponse(l.b, nil)
 	if err != nil {
 		r.t.Fatal(err)
 	}
-	if resp.Header.Get(leg.HeaderLeg) != leg.Version || resp.Header.Get(leg.HeaderShard) != "g1" {
+	if resp.Header.Get(leg.HeaderLeg) != leg.Version || resp.Header.Get(leg.HeaderShard) != r.g.cfg.ID {
 		r.t.Fatalf("answer to a leg: got %d %v", resp.StatusCode, resp.Header)
 	}
+	l.ticket = resp.Header.Get(leg.HeaderTicket)
 	return l
 }
 

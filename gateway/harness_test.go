@@ -29,32 +29,45 @@ func TestMain(m *testing.M) {
 
 const testSecret = "a secret of the tests"
 
-// rig is a gateway that runs, with a Redis of its own.
+// rig is a gateway that runs.
 type rig struct {
 	t      *testing.T
 	g      *Gateway
 	stream *stream.Client
-	redis  *miniredis.Miniredis
+	addr   string               // of Redis
+	redis  *miniredis.Miniredis // the same, where it is embedded
 	keys   *leg.Keyring
 	stop   func()
 }
 
-// start runs a gateway; change may set its configuration.
+// maxPayload is what the tests may publish at once.
+const maxPayload = 32 << 20
+
+// start runs a gateway with a Redis of its own; change may set its configuration.
 func start(t *testing.T, change func(*Config)) *rig {
 	t.Helper()
-	r := &rig{t: t, redis: miniredis.RunT(t)}
+	redis := miniredis.RunT(t)
+	r := startOn(t, redis.Addr(), ring.StateJoining, change)
+	r.redis = redis
+	return r
+}
+
+// startOn runs a gateway on a Redis. It owns all slots, or none, as the state says.
+func startOn(t *testing.T, redis string, state ring.State, change func(*Config)) *rig {
+	t.Helper()
+	r := &rig{t: t, addr: redis}
 	var err error
 	if r.keys, err = leg.NewKeyring(testSecret); err != nil {
 		t.Fatal(err)
 	}
-	if r.stream, err = stream.New(stream.Config{URL: "redis://" + r.redis.Addr()}, zap.NewNop()); err != nil {
+	if r.stream, err = stream.New(stream.Config{URL: "redis://" + redis, MaxPayload: maxPayload}, zap.NewNop()); err != nil {
 		t.Fatal(err)
 	}
 	cfg := Config{ID: "g1", Listen: "127.0.0.1:0"}
 	if change != nil {
 		change(&cfg)
 	}
-	members := ring.New([]ring.Member{{ID: "g1", Role: ring.RoleGateway, State: ring.StateJoining, Weight: 1}})
+	members := ring.New([]ring.Member{{ID: cfg.ID, Role: ring.RoleGateway, State: state, Weight: 1}})
 	r.g, err = New(cfg, Deps{
 		Ring:    func() *ring.Ring { return members },
 		Changed: func() (<-chan struct{}, func()) { return make(chan struct{}), func() {} },
@@ -131,7 +144,7 @@ func (r *rig) tailed(topic, id string) {
 // redisDo sends a command to Redis by itself.
 func (r *rig) redisDo(args ...string) {
 	r.t.Helper()
-	c, err := testcluster.DialRedis(r.redis.Addr())
+	c, err := testcluster.DialRedis(r.addr)
 	if err != nil {
 		r.t.Fatal(err)
 	}

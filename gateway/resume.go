@@ -94,7 +94,7 @@ func (s *session) resuming(p []byte) {
 	}
 	r.got, r.block = r.got[n:], true
 	if !block.Begun {
-		block.Topics = []leg.Standing{{Name: r.topic, Asked: true, Position: r.since}}
+		block = leg.Resume{First: -1, Topics: []leg.Standing{{Name: r.topic, Asked: true, Position: r.since}}}
 	}
 	r.rest = block.Topics
 	if block.First >= 0 {

@@ -275,28 +275,25 @@ func (s *session) setFull() {
 }
 
 // sendControl sends bytes for the client that belong to no position. To a router they say as well what of the client's
-// is done with.
+// is done with. A session that lets too much of it wait is closed.
 func (s *session) sendControl(body []byte) {
 	if s.onLeg && s.conn.Open() && !s.closing {
 		s.acked = s.reader.Consumed()
 		body = newRecord(leg.Data, 0, leg.Acknowledge(s.acked), body).b
 	}
-	if len(body) > 0 {
-		s.control(body)
+	if s.full && len(s.out)+len(body) > s.worker.g.cfg.MaxControl {
+		s.finishWith(closeControl, codePolicy, "too many answers were not read")
+		return
 	}
+	s.control(body)
 }
 
-// control sends b, which is for the socket as it is, behind whatever waits already. A session that lets too
-// much wait is closed.
+// control sends b, which is for the socket as it is, behind whatever waits already.
 func (s *session) control(b []byte) {
 	if !s.conn.Open() || s.closing || len(b) == 0 {
 		return
 	}
 	if s.full {
-		if len(s.out)+len(b) > s.worker.g.cfg.MaxControl {
-			s.close(closeControl)
-			return
-		}
 		s.out = append(s.out, b...)
 		return
 	}

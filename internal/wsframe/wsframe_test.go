@@ -174,3 +174,52 @@ func FuzzFeed(f *testing.F) {
 		}
 	})
 }
+
+// counted is a Handler that notes how much was consumed whenever it gets something.
+type counted struct {
+	r  *Reader
+	at []uint64
+}
+
+func (c *counted) WSMessage(Opcode, []byte) error { c.at = append(c.at, c.r.Consumed()); return nil }
+func (c *counted) WSControl(Opcode, []byte) error { c.at = append(c.at, c.r.Consumed()); return nil }
+
+// Whatever the pieces in which the frames come, the handler finds those bytes counted that belong to whole messages.
+func TestConsumed(t *testing.T) {
+	long, part := strings.Repeat("x", 300), frame(0x01, "he")
+	f := func(want []uint64, frames ...[]byte) {
+		t.Helper()
+		stream := cat(frames...)
+		for _, size := range []int{1, 2, 3, 7, len(stream)} {
+			r := &Reader{}
+			c := &counted{r: r}
+			for rest := bytes.Clone(stream); len(rest) > 0; {
+				n := min(size, len(rest))
+				before := r.Consumed()
+				if err := r.Feed(rest[:n], Limits{limit}, c); err != nil {
+					t.Fatal(err)
+				}
+				rest = rest[n:]
+				if now, fed := r.Consumed(), uint64(len(stream)-len(rest)); now < before || now > fed {
+					t.Errorf("pieces of %d: after %d bytes: consumed %d, before that %d", size, fed, now, before)
+				}
+			}
+			if fmt.Sprint(c.at) != fmt.Sprint(want) {
+				t.Errorf("pieces of %d: got %d, want %d", size, c.at, want)
+			}
+			if n := want[len(want)-1]; r.Consumed() != n {
+				t.Errorf("pieces of %d: in the end: got %d, want %d", size, r.Consumed(), n)
+			}
+		}
+	}
+	f([]uint64{7}, frame(0x81, "a"))
+	f([]uint64{6, 12}, frame(0x81, ""), frame(0x89, ""))
+	f([]uint64{11, 19}, frame(0x81, "hello"), frame(0x8a, "hi"), frame(0x81, "half")[:9])
+	f([]uint64{308, 315}, frame(0x82, long), frame(0x81, "a"))
+	// Fragments count when the last of them is there, with the control frames among them.
+	f([]uint64{8 + 7 + 8}, part, frame(0x00, "l"), frame(0x80, "lo"))
+	f([]uint64{0, 0, 8 + 7 + 8 + 6 + 7}, part, frame(0x89, "?"), frame(0x00, ""), frame(0x8a, "ab"), frame(0x80, "l"))
+	f([]uint64{7, 7, 7 + 8 + 6 + 6, 7 + 8 + 6 + 6 + 6}, frame(0x81, "a"), part, frame(0x89, ""), frame(0x80, ""), frame(0x89, ""))
+	f([]uint64{9, 9 + 8 + 308, 9 + 8 + 308 + 8 + 8}, frame(0x81, "abc"), part, frame(0x80, long), part, frame(0x80, "lo"))
+	f([]uint64{7, 7}, frame(0x81, "a"), part, frame(0x89, "")) // the message is not whole
+}
