@@ -90,9 +90,9 @@ func (s *session) loseLeg() {
 	s.upstream.Close()
 	s.home.lost(s.strip.Half())
 	s.strip.NextLeg()
+	s.flags &^= upstreamEnded | upstreamDeaf | legBroken
+	s.setHomeless(true)
 	s.fromTheStart(nil)
-	s.flags = s.flags&^(upstreamEnded|upstreamDeaf|legBroken) | homeless
-	s.w.counts.homeless.add(1)
 }
 
 // lookForHome begins a move, in place of one that is under way for a lesser reason.
@@ -134,14 +134,18 @@ func (s *session) leaveHome() {
 		return
 	}
 	s.endMove(movedLeft)
-	s.notHomeless()
+	s.setHomeless(false)
 }
 
-func (s *session) notHomeless() {
-	if s.has(homeless) {
-		s.flags &^= homeless
-		s.w.counts.homeless.sub(1)
+// setHomeless notes whether the session has no leg.
+func (s *session) setHomeless(is bool) {
+	if s.has(homeless) == is {
+		return
 	}
+	was := s.load()
+	s.flags ^= homeless
+	s.settle(was)
+	s.w.counts.homeless.add(uint64(2*oneIf(is) - 1))
 }
 
 // Run takes the result in, on the session's loop.
@@ -169,7 +173,7 @@ func (m *move) Run() {
 	}
 	s.endMove(movedOK)
 	s.w.r.metrics.moveTime.Observe(time.Since(m.began).Seconds())
-	s.notHomeless()
+	s.setHomeless(false)
 	s.home.shard = m.shard
 	s.moved = s.w.now()
 	s.fromTheStart(leg.AppendResume(nil, s.home.resume()))

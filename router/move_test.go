@@ -391,22 +391,29 @@ func TestDrainMoves(t *testing.T) {
 	for _, crash := range []bool{false, true} {
 		g1, g2 := movable(t, "g1"), movable(t, "g2")
 		r := start(t, false, quick, g1, g2)
-		answer := make(chan bool)
+		answers := make(chan chan bool, 2) // of each session that comes, in order
 		c := r.open(r.ownedBy("g1", "g2"), wsHead, "")
 		f1 := g1.session()
-		g2.setReply(func(f *far) bool { <-answer; return replyMovable(f) })
+		g2.setReply(func(f *far) bool {
+			wait := make(chan bool)
+			answers <- wait
+			<-wait
+			return replyMovable(f)
+		})
 		f1.write(rec(leg.Topic, 0, 1, at(0), "a") + rec(leg.Move, 0, 0, position.Position{}, "") + message(1, 1, "one"))
 		c.want("one")
-		eventually(t, "it moves", func() bool { return r.value("sessions_moving") == 1 })
+		first := <-answers
 		f1.write(message(1, 2, "two")) // it is still served
 		c.want("two")
 		if crash {
-			f1.conn.Close()
+			g1.stop() // or it would be asked again, and say yes
 			eventually(t, "it is homeless", func() bool { return r.value("sessions_homeless") == 1 })
 		}
-		close(answer)
+		close(first)
 		f2 := g2.session()
 		if crash { // the drain's connection is of no use any more
+			f2.end()
+			close(<-answers)
 			f2 = g2.session()
 		} else {
 			f1.end()
@@ -455,9 +462,10 @@ func TestSilentGateway(t *testing.T) {
 func TestRebalance(t *testing.T) {
 	for _, off := range []bool{false, true} {
 		g1, g2 := movable(t, "g1"), movable(t, "g2")
-		r := start(t, false, func(c *Config, d *Deps) { quick(c, d); c.NoRebalance = off }, g1, g2)
-		topic := r.ownedBy("g2", "g1")
-		r.setRing(g1)
+		both := &rig{t: t}
+		both.setRing(g1, g2)
+		topic := both.ownedBy("g2", "g1")
+		r := start(t, false, func(c *Config, d *Deps) { quick(c, d); c.NoRebalance = off }, g1)
 		c := r.open(topic, wsHead, "")
 		f1 := g1.session()
 		f1.write(rec(leg.Topic, 0, 1, at(1), "a"))

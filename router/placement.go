@@ -10,7 +10,7 @@ import (
 
 // placement is the ring that the router goes by: that of its view of the membership, unless the view has lost more than a
 // third of the gateways within [lossWindow] without their having said that they leave. Then it is more likely that the
-// view is wrong than that they are all gone, and the last good ring stays: whether a gateway takes a session, a dial and
+// view is wrong than that they are all gone, and the lost ones stay in the ring: whether a gateway takes a session, a dial and
 // its heartbeat tell as well. Safe for concurrent use.
 type placement struct {
 	view  func() *ring.Ring
@@ -29,6 +29,7 @@ type placed struct {
 	view, ring *ring.Ring
 	since      time.Time // when the ring came to be
 	frozen     bool
+	again      time.Time // frozen: when to look at the heartbeats again
 }
 
 type knownShard struct {
@@ -40,6 +41,8 @@ const (
 	lossWindow = 10 * time.Second // within which losses count together
 	// goneTime is how long all lost gateways must have been without a heartbeat for a frozen view to be believed.
 	goneTime = 10 * time.Second
+	// frozenLook is how often a frozen ring is looked at; nothing else tells when a heartbeat has gone or come.
+	frozenLook = 100 * time.Millisecond
 )
 
 func newPlacement(view func() *ring.Ring, alive func(*ring.Member) bool, now func() time.Time) *placement {
@@ -48,7 +51,7 @@ func newPlacement(view func() *ring.Ring, alive func(*ring.Member) bool, now fun
 
 // ring is the ring at present. With a view that has not changed it costs no lock.
 func (p *placement) ring() *ring.Ring {
-	if c := p.present.Load(); c != nil && c.view == p.view() && !c.frozen {
+	if c := p.present.Load(); c != nil && c.view == p.view() && (!c.frozen || p.now().Before(c.again)) {
 		return c.ring
 	}
 	return p.look().ring
@@ -72,7 +75,7 @@ func (p *placement) look() *placed {
 	next := &placed{view: view, ring: view, since: now}
 	if c != nil && 3*lost > len(p.known) {
 		if !p.believe(view, now) {
-			next = &placed{view: view, ring: c.ring, since: c.since, frozen: true}
+			next = &placed{view: view, ring: p.withLost(view), since: now, frozen: true, again: now.Add(frozenLook)}
 			p.present.Store(next)
 			return next
 		}
@@ -126,6 +129,17 @@ func (p *placement) believe(view *ring.Ring, now time.Time) bool {
 		p.gone = now
 	}
 	return now.Sub(p.gone) >= goneTime
+}
+
+// withLost is the view with the lost gateways in it: who has come since is not kept out.
+func (p *placement) withLost(view *ring.Ring) *ring.Ring {
+	members := view.Members()
+	for _, k := range p.known {
+		if !k.lost.IsZero() {
+			members = append(members, *k.member)
+		}
+	}
+	return ring.New(members)
 }
 
 // forget forgets the losses up to a time.
