@@ -7,12 +7,14 @@ GOLANGCI := github.com/golangci/golangci-lint/v2/cmd/golangci-lint@v2.15.0
 
 # Passed to `go test`: `make test TESTFLAGS='-run Drain -v'`.
 TESTFLAGS ?=
+# Passed to the chaos harness.
+CHAOSFLAGS ?=
 # How long each fuzz target runs; a number with x counts executions.
 FUZZTIME ?= 30s
 
 .PHONY: help
 help: ## List the targets
-	@awk -F ':.*## ' '/^[a-z0-9-]+:.*## / { printf "  %-8s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
+	@awk -F ':.*## ' '/^[a-z0-9-]+:.*## / { printf "  %-12s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
 
 .PHONY: build
 build: ## Build bin/ringside
@@ -43,6 +45,21 @@ e2e: ## Run the end-to-end tests only: real processes, a real redis-server
 page: build ## Drive the page of `ringside dev` with a real Chromium
 	scripts/setup chromium
 	$(GO) run ./scripts/page -binary $(BINARY)
+
+.PHONY: chaos
+chaos: ## Break a cluster in every way for half an hour, and write docs/RELIABILITY.md (CHAOSFLAGS='-seed 7 -faults kill,stop')
+	scripts/setup redis-server
+	$(GO) run ./scripts/chaos -seeds 10 -duration 3m -out docs/RELIABILITY.md $(CHAOSFLAGS)
+
+.PHONY: chaos-short
+chaos-short: ## The same for two minutes, and look whether the checker finds what is broken on purpose
+	scripts/setup redis-server
+	$(GO) run ./scripts/chaos -duration 2m $(CHAOSFLAGS)
+
+.PHONY: rehome
+rehome: ## Measure what 8,500 clients feel of a kill, a hang, a drain and a takeover
+	scripts/setup redis-server
+	$(GO) run ./scripts/rehome
 
 .PHONY: bench
 bench: ## Measure beside HAProxy and nginx, and write docs/BENCHMARKS.md (about 15 minutes)

@@ -185,11 +185,10 @@ func (s *session) fanOut(sub *sub, entries []*entry) {
 
 // wrong does something wrong on purpose, and reports whether the messages are to be passed over.
 func (s *session) wrong(sub *sub, e *entry) bool {
-	const oneIn = 10000
-	if fault.Hit(fault.Repeat, oneIn) {
+	if fault.Hit(fault.Repeat, 2000) {
 		s.control(e.record(s.format).bytes(s.onLeg))
 	}
-	if fault.Hit(fault.Drop, oneIn) {
+	if fault.Hit(fault.Drop, 10000) {
 		sub.next++
 		sub.last = e.at
 		return true

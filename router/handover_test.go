@@ -198,7 +198,7 @@ func TestHandOverTakesHandshakesAlong(t *testing.T) {
 	eventually(t, "its handshake is under way", func() bool { return old.r.Sessions() == 1 })
 	done := make(chan error, 1)
 	go func() { done <- old.r.HandOver(t.Context(), give(t, next)) }()
-	time.Sleep(20 * time.Millisecond) // some rounds of the handover; it must not be over
+	<-time.After(20 * time.Millisecond) // some rounds of the handover; it must not be over
 	close(answer)
 	if resp := c.answer(); resp.StatusCode != 101 {
 		t.Fatalf("got %s", resp.Status)

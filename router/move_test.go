@@ -471,7 +471,7 @@ func TestRebalance(t *testing.T) {
 		f1.write(rec(leg.Topic, 0, 1, at(1), "a"))
 		r.setRing(g1, g2)
 		if off {
-			time.Sleep(300 * time.Millisecond) // several times the settling time
+			<-time.After(300 * time.Millisecond) // several times the settling time
 			f1.write(message(1, 2, "still here"))
 			c.want("still here")
 			if n := len(g2.sessions); n != 0 {

@@ -233,7 +233,7 @@ func (r *Router) beat(ctx context.Context, sh *shard, every time.Duration) error
 	go func() { broken <- echoes(c, &answered) }()
 	defer func() {
 		c.Close()
-		<-broken
+		<-broken //nolint:errcheck // what ended it is known already
 	}()
 	r.beats(sh)
 	tick := time.NewTicker(every)

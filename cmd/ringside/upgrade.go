@@ -229,7 +229,7 @@ func (u *upgrader) giveWay(ctx context.Context, conn *handover.Conn) error {
 	if lnErr == nil {
 		fds = fds[:1]
 	}
-	f, faceErr := u.takeBack(ln)
+	f, faceErr := u.takeBack(ctx, ln)
 	if faceErr != nil {
 		return errors.Join(err, lnErr, faceErr)
 	}
@@ -238,12 +238,16 @@ func (u *upgrader) giveWay(ctx context.Context, conn *handover.Conn) error {
 }
 
 // takeBack binds the ports again, which a successor that ends may still hold for a moment.
-func (u *upgrader) takeBack(ln net.Listener) (f *face, err error) {
+func (u *upgrader) takeBack(ctx context.Context, ln net.Listener) (f *face, err error) {
 	for range 50 {
 		if f, err = u.node.newFace(ln, u.seeds()); err == nil {
 			return f, nil
 		}
-		time.Sleep(100 * time.Millisecond)
+		select {
+		case <-ctx.Done():
+			return nil, ctx.Err()
+		case <-time.After(100 * time.Millisecond):
+		}
 	}
 	return nil, fmt.Errorf("cannot take the ports back: %w", err)
 }

@@ -13,6 +13,7 @@ const Enabled = true
 // env names the one fault that a process has.
 const env = "RINGSIDE_FAULT"
 
+//nolint:gochecknoglobals // of builds that are wrong on purpose
 var (
 	chosen Fault
 	count  atomic.Uint64

@@ -30,6 +30,7 @@ type crowd struct {
 	pinged  time.Time
 	pongs   *hdr.Histogram // µs from the fault to the answer
 	aside   *hdr.Histogram // µs from publish to receipt, of the bystanders
+	all     *hdr.Histogram // and of the others
 	closed  int
 	wrong   int
 	first   string // what went wrong first
@@ -53,7 +54,7 @@ func newCrowd() (*crowd, error) {
 		return nil, err
 	}
 	ctx, cancel := context.WithCancel(context.Background())
-	c := &crowd{loop: loop, stop: cancel, done: make(chan struct{}), pongs: hdr.New(1, microsMax, 3), aside: hdr.New(1, microsMax, 3)}
+	c := &crowd{loop: loop, stop: cancel, done: make(chan struct{}), pongs: newHist(), aside: newHist(), all: newHist()}
 	go func() { defer close(c.done); _ = loop.Run(ctx) }()
 	return c, nil
 }
@@ -155,10 +156,15 @@ func (c *crowd) ping(since time.Time) {
 	})
 }
 
-// bystanders returns their latencies since the last call.
-func (c *crowd) bystanders() (h *hdr.Histogram) {
-	c.on(func() { h, c.aside = c.aside, hdr.New(1, microsMax, 3) })
-	return h
+func newHist() *hdr.Histogram { return hdr.New(1, microsMax, 3) }
+
+// latencies returns those of the bystanders and of the others since the last call.
+func (c *crowd) latencies() (bystanders, all *hdr.Histogram) {
+	c.on(func() {
+		bystanders, all = c.aside, c.all
+		c.aside, c.all = newHist(), newHist()
+	})
+	return bystanders, all
 }
 
 type result struct {
@@ -292,9 +298,11 @@ func (cl *client) message(p []byte) {
 		c.note(fmt.Sprintf("message %d came after %d (%v, %v)", n, cl.last, err1, err2))
 	}
 	cl.last = n
+	h := c.all
 	if cl.bystander {
-		_ = c.aside.RecordValue(min(max(1, (time.Now().UnixNano()-at)/1000), microsMax)) // in range
+		h = c.aside
 	}
+	_ = h.RecordValue(min(max(1, (time.Now().UnixNano()-at)/1000), microsMax)) // in range
 }
 
 // publisher publishes numbered messages, evenly over time.

@@ -12,6 +12,7 @@ import (
 	"fmt"
 	"os"
 	"os/signal"
+	"path/filepath"
 	"strconv"
 	"syscall"
 	"time"
@@ -38,11 +39,12 @@ func main() {
 	flag.IntVar(&o.bystanders, "bystanders", 100, "sessions on the other gateways")
 	flag.Float64Var(&o.rate, "rate", 1, "messages per second and topic")
 	flag.StringVar(&o.binary, "binary", "", "ringside program to measure; empty builds the one of this tree")
-	flag.StringVar(&o.only, "only", "", "one of kill, stop, drain; empty for all")
+	flag.StringVar(&o.only, "only", "", "one of kill, stop, drain, takeover; empty for all")
 	flag.Parse()
 	ctx, stop := signal.NotifyContext(context.Background(), syscall.SIGINT, syscall.SIGTERM)
-	defer stop()
-	if err := run(ctx, o); err != nil {
+	err := run(ctx, o)
+	stop()
+	if err != nil {
 		fmt.Fprintln(os.Stderr, "rehome:", err)
 		os.Exit(1)
 	}
@@ -61,9 +63,9 @@ func run(ctx context.Context, o options) error {
 	}
 	fmt.Printf("%d WebSocket and %d event stream sessions on one of three gateways, %d topics at %g messages/s each; %d bystanders\n\n",
 		o.sessions, o.events, o.topics, o.rate, o.bystanders)
-	fmt.Println("| what | closed | lost or repeated | without a gateway: median | 99 % | longest | bystanders' p99 before | during |")
-	fmt.Println("|---|---|---|---|---|---|---|---|")
-	for _, what := range []string{"kill", "stop", "drain"} {
+	fmt.Println("| what | closed | lost or repeated | without a gateway: median | 99 % | longest | slowest message before | during | bystanders' p99 before | during |")
+	fmt.Println("|---|---|---|---|---|---|---|---|---|---|")
+	for _, what := range []string{"kill", "stop", "drain", "takeover"} {
 		if o.only != "" && o.only != what {
 			continue
 		}
@@ -78,55 +80,12 @@ const secret = "no secret at all, for a measurement"
 
 // scenario runs one fault in a cluster of its own.
 func scenario(ctx context.Context, o options, dir, what string) (err error) {
-	redis, err := testcluster.StartRedis(ctx, dir, false)
-	if err != nil {
+	s := &stage{o: o, socket: filepath.Join(dir, "takeover")}
+	defer func() { s.end(err) }()
+	if err := s.begin(ctx, dir); err != nil {
 		return err
 	}
-	defer redis.Kill()
-	var nodes []*testcluster.Node
-	defer func() {
-		for _, n := range nodes {
-			n.Kill()
-			if err != nil {
-				fmt.Fprintf(os.Stderr, "---- %s\n%s\n", n.Name, n.LogTail(10))
-			}
-		}
-	}()
-	start := func(role, id string) error {
-		spec := testcluster.NodeSpec{
-			Binary: o.binary, Role: role, ID: id, Redis: "redis://" + redis.Addr,
-			Flags: []string{"--secret", secret, "--log-level=warn"},
-		}
-		if len(nodes) > 0 {
-			spec.Join = nodes[0].Gossip
-		}
-		n, err := testcluster.StartNode(ctx, spec)
-		if err == nil {
-			nodes = append(nodes, n)
-		}
-		return err
-	}
-	for _, spec := range [][2]string{{testcluster.Router, ""}, {testcluster.Gateway, "g1"}, {testcluster.Gateway, "g2"}, {testcluster.Gateway, "g3"}} {
-		if err := start(spec[0], spec[1]); err != nil {
-			return err
-		}
-	}
-	router, victim := nodes[0], nodes[1]
-	if err := testcluster.Poll(ctx, func() error {
-		r, err := router.Ring(ctx)
-		if err != nil {
-			return err
-		}
-		for _, id := range []string{"g1", "g2", "g3"} {
-			if m, ok := r.Member(id); !ok || m.State != "active" {
-				return errors.New(id + " is not active")
-			}
-		}
-		return router.Ready(ctx)
-	}); err != nil {
-		return err
-	}
-	mine, others, err := topics(ctx, router, o.topics)
+	mine, others, err := topics(ctx, s.router, o.topics)
 	if err != nil {
 		return err
 	}
@@ -135,55 +94,152 @@ func scenario(ctx context.Context, o options, dir, what string) (err error) {
 		return err
 	}
 	defer c.end()
-	if err := c.open(ctx, router.Addr, o, mine, others); err != nil {
+	if err := c.open(ctx, s.router.Addr, o, mine, others); err != nil {
 		return err
 	}
-	pub, err := publish(ctx, redis.Addr, append(append([]string(nil), mine...), others...), o.rate)
+	pub, err := publish(ctx, s.redis.Addr, append(append([]string(nil), mine...), others...), o.rate)
 	if err != nil {
 		return err
 	}
 	defer pub.end()
-	time.Sleep(10 * time.Second)
-	before := c.bystanders()
-	held, _ := victim.Metric(ctx, "ringside_gateway_sessions")
-	if int(held) != o.sessions+o.events {
-		return fmt.Errorf("the gateway has %v sessions, want %d", held, o.sessions+o.events)
-	}
-	began := time.Now()
-	switch what {
-	case "kill":
-		err = victim.Signal(syscall.SIGKILL)
-		c.ping(began)
-	case "stop":
-		err = victim.Signal(syscall.SIGSTOP)
-		c.ping(began)
-	case "drain":
-		err = victim.Signal(syscall.SIGTERM)
-	}
+	wait(ctx, 10*time.Second)
+	before, allBefore := c.latencies()
+	held, err := s.victim.Metric(ctx, "ringside_gateway_sessions")
 	if err != nil {
 		return err
 	}
-	if what == "drain" {
-		if code, err := victim.Wait(2 * time.Minute); code != 0 || err != nil {
-			return fmt.Errorf("exit of the drained gateway: %d, %w", code, err)
-		}
-		fmt.Fprintf(os.Stderr, "drained and gone after %v\n", time.Since(began).Round(time.Millisecond))
-	} else {
-		time.Sleep(10 * time.Second)
+	if int(held) != o.sessions+o.events {
+		return fmt.Errorf("the gateway has %v sessions, want %d", held, o.sessions+o.events)
+	}
+	if err := s.strike(ctx, what, c); err != nil {
+		return err
 	}
 	pub.end()
-	time.Sleep(2 * time.Second)
-	during := c.bystanders()
+	wait(ctx, 2*time.Second)
+	during, allDuring := c.latencies()
 	r := c.result()
-	fmt.Printf("| %s | %d | %d | %s | %s | %s | %s | %s |\n", what, r.closed, r.wrong,
-		quantile(r.pongs, 50), quantile(r.pongs, 99), quantile(r.pongs, 100), quantile(before, 99), quantile(during, 99))
-	if what != "drain" && r.pongs.TotalCount() != int64(o.sessions) {
+	fmt.Printf("| %s | %d | %d | %s | %s | %s | %s | %s | %s | %s |\n", what, r.closed, r.wrong,
+		quantile(r.pongs, 50), quantile(r.pongs, 99), quantile(r.pongs, 100),
+		quantile(allBefore, 100), quantile(allDuring, 100), quantile(before, 99), quantile(during, 99))
+	if (what == "kill" || what == "stop") && r.pongs.TotalCount() != int64(o.sessions) {
 		return fmt.Errorf("%d of %d sessions were moved", r.pongs.TotalCount(), o.sessions)
 	}
 	if r.closed+r.wrong > 0 {
 		return errors.New(r.first)
 	}
 	return nil
+}
+
+// stage is the cluster of a scenario.
+type stage struct {
+	o              options
+	socket         string // of the router's takeover
+	redis          *testcluster.RedisServer
+	nodes          []*testcluster.Node
+	router, victim *testcluster.Node
+}
+
+// begin starts everything and waits until the ring is complete.
+func (s *stage) begin(ctx context.Context, dir string) (err error) {
+	if s.redis, err = testcluster.StartRedis(ctx, dir, false); err != nil {
+		return err
+	}
+	if s.router, err = s.start(ctx, testcluster.Router, "", nil, "--takeover-socket", s.socket); err != nil {
+		return err
+	}
+	ids := []string{"g1", "g2", "g3"}
+	for _, id := range ids {
+		if _, err := s.start(ctx, testcluster.Gateway, id, nil); err != nil {
+			return err
+		}
+	}
+	s.victim = s.nodes[1]
+	return testcluster.Poll(ctx, func() error {
+		r, err := s.router.Ring(ctx)
+		if err != nil {
+			return err
+		}
+		for _, id := range ids {
+			if m, ok := r.Member(id); !ok || m.State != "active" {
+				return errors.New(id + " is not active")
+			}
+		}
+		return s.router.Ready(ctx)
+	})
+}
+
+func (s *stage) start(ctx context.Context, role, id string, reuse *testcluster.Node, flags ...string) (*testcluster.Node, error) {
+	spec := testcluster.NodeSpec{
+		Binary: s.o.binary, Role: role, ID: id, Redis: "redis://" + s.redis.Addr, Reuse: reuse,
+		Flags: append([]string{"--secret", secret, "--log-level=warn"}, flags...),
+	}
+	if len(s.nodes) > 0 {
+		spec.Join = s.nodes[len(s.nodes)-1].Gossip
+	}
+	n, err := testcluster.StartNode(ctx, spec)
+	if err == nil {
+		s.nodes = append(s.nodes, n)
+	}
+	return n, err
+}
+
+// strike does what the scenario is about and waits until it is over.
+func (s *stage) strike(ctx context.Context, what string, c *crowd) error {
+	began := time.Now()
+	say := func(how string) {
+		fmt.Fprintf(os.Stderr, "%s after %v\n", how, time.Since(began).Round(time.Millisecond))
+	}
+	switch what {
+	case "kill", "stop":
+		sig := syscall.SIGKILL
+		if what == "stop" {
+			sig = syscall.SIGSTOP
+		}
+		if err := s.victim.Signal(sig); err != nil {
+			return err
+		}
+		c.ping(began)
+		wait(ctx, 10*time.Second)
+	case "drain":
+		if err := s.victim.Signal(syscall.SIGTERM); err != nil {
+			return err
+		}
+		if code, err := s.victim.Wait(2 * time.Minute); code != 0 || err != nil {
+			return fmt.Errorf("exit of the drained gateway: %d, %w", code, err)
+		}
+		say("drained and gone")
+	case "takeover":
+		if _, err := s.start(ctx, testcluster.Router, "", s.router, "--takeover", s.socket); err != nil {
+			return err
+		}
+		if code, err := s.router.Wait(time.Minute); code != 0 || err != nil {
+			return fmt.Errorf("exit of the predecessor: %d, %w", code, err)
+		}
+		say("taken over")
+		wait(ctx, 5*time.Second)
+	}
+	return nil
+}
+
+// end ends everything, and shows what the nodes said when something went wrong.
+func (s *stage) end(err error) {
+	for _, n := range s.nodes {
+		n.Kill()
+		if err != nil {
+			fmt.Fprintf(os.Stderr, "---- %s\n%s\n", n.Name, n.LogTail(10))
+		}
+	}
+	if s.redis != nil {
+		s.redis.Kill()
+	}
+}
+
+// wait lets the cluster run for a while.
+func wait(ctx context.Context, d time.Duration) {
+	select {
+	case <-ctx.Done():
+	case <-time.After(d):
+	}
 }
 
 func quantile(h *hdr.Histogram, q float64) string {

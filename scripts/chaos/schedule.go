@@ -1,0 +1,235 @@
+package main
+
+import (
+	"fmt"
+	"math/rand/v2"
+	"slices"
+	"time"
+)
+
+// The faults.
+const (
+	faultKill     = "kill"     // kill -9 of a gateway, which comes back under its ID
+	faultTerm     = "term"     // SIGTERM of a gateway: it drains, exits with 0, and comes back
+	faultDrain    = "drain"    // `ringside drain` of a gateway, the same
+	faultStop     = "stop"     // SIGSTOP of a gateway, then SIGCONT
+	faultJoin     = "join"     // a new gateway, which is drained later
+	faultRouter   = "router"   // kill -9 of a router, which comes back
+	faultTakeover = "takeover" // SIGUSR2 to a router: another process takes over its clients
+	faultCut      = "cut"      // nothing passes between a router and a gateway
+	faultSplit    = "split"    // no gossip passes between two halves of the cluster
+	faultSlow     = "slow"     // clients stop reading while their topic is flooded
+	faultStorm    = "storm"    // several of the others at once
+)
+
+// allFaults are the faults in the order of the tables.
+//
+//nolint:gochecknoglobals // a constant in all but name
+var allFaults = []string{
+	faultKill, faultTerm, faultDrain, faultStop, faultJoin, faultRouter, faultTakeover,
+	faultCut, faultSplit, faultSlow, faultStorm,
+}
+
+// step is one fault of the schedule.
+type step struct {
+	At     time.Duration // from the begin of the faults
+	Fault  string
+	Target string // name of a node; "" for slow and split
+	Other  string // the gateway of a cut
+	For    time.Duration
+	Storm  bool // part of a storm
+}
+
+// String is the step as the log shows it.
+func (s step) String() string {
+	text := fmt.Sprintf("%7.1fs  %-8s", s.At.Seconds(), s.Fault)
+	if s.Target != "" {
+		text += " " + s.Target
+	}
+	if s.Other != "" {
+		text += "-" + s.Other
+	}
+	text += fmt.Sprintf(" for %.1fs", s.For.Seconds())
+	if s.Storm {
+		text += " (storm)"
+	}
+	return text
+}
+
+// planConfig is what a schedule is drawn from.
+type planConfig struct {
+	Seed     uint64
+	Duration time.Duration
+	Faults   []string
+	Routers  []string
+	Gateways []string
+}
+
+// How far faults may pile up, and how long a node is left alone after one.
+const (
+	spareGateways = 2 // gateways that no fault touches, outside of a storm
+	recoverAfter  = 4 * time.Second
+	drainTakes    = drainWindow + 3*time.Second
+	stormQuiet    = 8 * time.Second // before and after a storm
+)
+
+// planner draws a schedule.
+type planner struct {
+	planConfig
+	rng   *rand.Rand
+	busy  map[string]time.Duration // of a node, a fault without a target, or "storm": until when
+	deck  []string
+	joins int
+	steps []step
+}
+
+// plan draws the schedule of a seed: equal input gives an equal schedule.
+func plan(c planConfig) []step {
+	p := &planner{planConfig: c, rng: rand.New(rand.NewPCG(c.Seed, 0x72696e6773696465)), busy: map[string]time.Duration{}}
+	for at := time.Second; at < c.Duration && len(c.Faults) > 0; {
+		if !p.draw(at) {
+			at += 500 * time.Millisecond
+			continue
+		}
+		at += p.between(300*time.Millisecond, 3*time.Second)
+	}
+	slices.SortStableFunc(p.steps, func(a, b step) int { return int(a.At - b.At) })
+	return p.steps
+}
+
+// draw takes the first fault off the deck that is possible at that time. A storm on top of the deck holds the others
+// back until all is calm.
+func (p *planner) draw(at time.Duration) bool {
+	if len(p.deck) == 0 {
+		p.deck = slices.Clone(p.Faults)
+		p.shuffle(p.deck)
+	}
+	if p.deck[0] == faultStorm {
+		late := at+drainTakes+recoverAfter+stormQuiet > p.Duration
+		if !late && !p.calm(at) {
+			return false
+		}
+		p.deck = p.deck[1:]
+		return !late && p.storm(at)
+	}
+	for i, fault := range p.deck {
+		if fault != faultStorm && p.add(at, fault, spareGateways, false) {
+			p.deck = slices.Delete(p.deck, i, i+1)
+			return true
+		}
+	}
+	return false
+}
+
+func (p *planner) shuffle(list []string) {
+	p.rng.Shuffle(len(list), func(i, j int) { list[i], list[j] = list[j], list[i] })
+}
+
+// calm reports whether no fault holds anything.
+func (p *planner) calm(at time.Duration) bool {
+	for _, until := range p.busy {
+		if until > at {
+			return false
+		}
+	}
+	return true
+}
+
+// add puts one fault into the schedule if a target is free, the spare gateways stay untouched, and it ends in time.
+func (p *planner) add(at time.Duration, fault string, spare int, storm bool) bool {
+	s := step{At: at, Fault: fault, For: p.length(fault), Storm: storm}
+	until := at + s.For + recoverAfter
+	pool := []string{fault}
+	switch fault {
+	case faultKill, faultStop, faultTerm, faultDrain:
+		pool = p.free(p.Gateways, at)
+		if len(pool) <= spare {
+			return false
+		}
+		if fault == faultTerm || fault == faultDrain {
+			until += drainTakes
+		}
+	case faultRouter, faultTakeover:
+		if pool = p.free(p.Routers, at); len(pool) < 2 {
+			return false
+		}
+	case faultCut:
+		gateways := p.free(p.Gateways, at)
+		if pool = p.free(p.Routers, at); len(pool) == 0 || len(gateways) <= spare {
+			return false
+		}
+		s.Other = gateways[p.rng.IntN(len(gateways))]
+	case faultJoin:
+		pool = []string{fmt.Sprintf("j%d", p.joins+1)}
+		until += drainTakes
+	default:
+		if pool = p.free(pool, at); len(pool) == 0 {
+			return false
+		}
+	}
+	if until-recoverAfter > p.Duration || !storm && p.busy[faultStorm] > at {
+		return false
+	}
+	target := pool[p.rng.IntN(len(pool))]
+	p.busy[target] = until
+	if fault == faultJoin {
+		p.joins++
+	}
+	if s.Other != "" {
+		p.busy[s.Other] = until
+	}
+	if target != fault {
+		s.Target = target
+	}
+	p.steps = append(p.steps, s)
+	return true
+}
+
+// storm puts several faults at one moment: all gateways but one are hit, and the clients and a router too.
+func (p *planner) storm(at time.Duration) bool {
+	others := slices.DeleteFunc(slices.Clone(p.Faults), func(f string) bool { return f == faultStorm || f == faultSplit })
+	p.shuffle(others)
+	before := len(p.steps)
+	for _, fault := range others {
+		p.add(at, fault, 1, true)
+	}
+	for _, s := range p.steps[before:] {
+		p.busy[faultStorm] = max(p.busy[faultStorm], s.At+s.For+stormQuiet)
+	}
+	return len(p.steps) > before
+}
+
+// free are the names that no fault holds at that time.
+func (p *planner) free(names []string, at time.Duration) []string {
+	var list []string
+	for _, n := range names {
+		if p.busy[n] <= at {
+			list = append(list, n)
+		}
+	}
+	return list
+}
+
+// length draws how long a fault lasts: the time until a node is started again, until SIGCONT, until the cut heals.
+func (p *planner) length(fault string) time.Duration {
+	switch fault {
+	case faultStop:
+		return p.between(300*time.Millisecond, 5*time.Second)
+	case faultJoin:
+		return p.between(4*time.Second, 12*time.Second)
+	case faultCut:
+		return p.between(time.Second, 6*time.Second)
+	case faultSplit:
+		return p.between(3*time.Second, 10*time.Second)
+	case faultSlow:
+		return p.between(3*time.Second, 8*time.Second)
+	case faultTakeover:
+		return time.Second
+	default:
+		return p.between(300*time.Millisecond, 4*time.Second)
+	}
+}
+
+func (p *planner) between(low, high time.Duration) time.Duration {
+	return (low + time.Duration(p.rng.Int64N(int64(high-low)))).Round(100 * time.Millisecond)
+}
