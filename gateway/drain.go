@@ -22,16 +22,22 @@ const drainSlack = 3 * time.Second
 // session is left, or ctx ends, whose error it returns.
 func (g *Gateway) Drain(ctx context.Context) error {
 	g.draining.Store(true)
-	rate := g.cfg.drainRate(g.Sessions())
-	limit := time.Duration(float64(g.Sessions())/rate*float64(time.Second)) + g.cfg.MoveGrace + closeGrace*time.Millisecond + drainSlack
+	// Each loop keeps its own pace; at worst one of them has all sessions.
+	loops := uint64(len(g.workers))
+	most := loops * g.Sessions()
+	limit := time.Duration(float64(most)/g.cfg.drainRate(most)*float64(time.Second)) + g.cfg.MoveGrace + closeGrace*time.Millisecond + drainSlack
 	ctx, cancel := context.WithTimeout(ctx, limit)
 	defer cancel()
 	tick := time.NewTicker(drainTick)
 	defer tick.Stop()
-	share := rate / float64(len(g.workers)) * drainTick.Seconds()
 	for g.Sessions() > 0 {
 		for _, w := range g.workers {
-			w.loop.Post(eventloop.NoteFunc(func() { w.drainSome(share) }))
+			w.loop.Post(eventloop.NoteFunc(func() {
+				if w.drainShare == 0 {
+					w.drainShare = g.cfg.drainRate(loops*uint64(len(w.sessions))) / float64(loops) * drainTick.Seconds()
+				}
+				w.drainSome(w.drainShare)
+			}))
 		}
 		select {
 		case <-ctx.Done():

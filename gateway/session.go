@@ -365,6 +365,10 @@ func (s *session) Sweep(_ *eventloop.Conn, now int64) {
 		s.close(closeResume)
 		return
 	}
+	if s.resume != nil && s.resume.first != nil && now-s.resume.first.since > cfg.ReplayTimeout.Milliseconds() {
+		s.finish(closeNoReplay, reconnectDelay(backoffMax)) // the message that its client has a part of does not come
+		return
+	}
 	beat := now >= s.nextBeat && s.resume == nil
 	if beat {
 		s.nextBeat = now + cfg.Heartbeat.Milliseconds()

@@ -25,7 +25,8 @@ type worker struct {
 	out     []byte                  // several records, for one session
 	batches [int(formats) * 2]batch // several records, for all sessions of a format
 
-	owed float64 // of a drain: sessions that should have been sent away by now
+	owed       float64 // of a drain: sessions that should have been sent away by now
+	drainShare float64 // of a drain: sessions per tick; 0 before the first
 
 	counts *workerCounts
 }

@@ -26,7 +26,7 @@ type Config struct {
 	IdleTimeout      time.Duration // 75s: a session in which nothing moves for so long is dead; three heartbeats
 	WriteTimeout     time.Duration // 30s: how long a full socket may take nothing
 	KeepAlive        time.Duration // 30s: TCP keep-alive
-	UserTimeout      time.Duration // 20s: TCP_USER_TIMEOUT
+	UserTimeout      time.Duration // 40s: TCP_USER_TIMEOUT
 	DrainWindow      time.Duration // 30s: over which a drain spreads its closes, and clients their return
 
 	Detect          time.Duration // 1s: how long a gateway may be silent before its sessions are moved
@@ -89,7 +89,7 @@ func (c *Config) setDefaults() error {
 	orElse(&c.IdleTimeout, 75*time.Second)
 	orElse(&c.WriteTimeout, 30*time.Second)
 	orElse(&c.KeepAlive, 30*time.Second)
-	orElse(&c.UserTimeout, 20*time.Second)
+	orElse(&c.UserTimeout, 40*time.Second)
 	orElse(&c.DrainWindow, 30*time.Second)
 	orElse(&c.Detect, time.Second)
 	orElse(&c.RehomeWait, 30*time.Second)

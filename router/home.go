@@ -60,7 +60,7 @@ func (s *session) LegPosition(topic uint32, p position.Position) {
 	if s.home == nil {
 		return
 	}
-	if fault.Enabled && fault.Hit(fault.Position, 1000) {
+	if fault.Enabled && fault.Hit(fault.Position, 100) {
 		return
 	}
 	for i := range s.home.topics {

@@ -508,3 +508,22 @@ func TestTicketIsNotTheClients(t *testing.T) {
 		t.Errorf("%d requests were passed on", n)
 	}
 }
+
+// TestSilentFromTheBeginning has a router that begins when a gateway is silent already: what was handed over to it, and
+// sits there, is moved.
+func TestSilentFromTheBeginning(t *testing.T) {
+	g1, g2 := movable(t, "g1"), movable(t, "g2")
+	old := start(t, false, quick, g1, g2)
+	c := old.open(old.ownedBy("g1", "g2"), wsHead, "")
+	f1 := g1.session()
+	f1.write(rec(leg.Topic, 0, 1, at(1), "a"))
+	g1.deaf.Store(true)
+	next := start(t, false, quick, g1, g2)
+	if err := old.r.HandOver(t.Context(), give(t, next)); err != nil {
+		t.Fatal(err)
+	}
+	f2 := g2.session()
+	f2.resume()
+	f2.write(message(1, 2, "here"))
+	c.want("here")
+}

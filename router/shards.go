@@ -192,7 +192,9 @@ func (r *Router) listen(ctx context.Context, sh *shard) {
 		switch {
 		case errors.Is(err, errSilent):
 			sh.pulse.Store(uint32(pulseSilent))
-			r.metrics.silent.Add(1)
+			if was != pulseSilent {
+				r.metrics.silent.Add(1)
+			}
 		case was == pulseUp:
 			sh.pulse.Store(uint32(pulseDown))
 		case was == pulseSilent && errors.Is(err, errRefused): // now it has broken, and so have its legs
@@ -217,11 +219,14 @@ var (
 
 // beat opens a heartbeat connection and returns what ended it.
 func (r *Router) beat(ctx context.Context, sh *shard, every time.Duration) error {
-	c, outcome, err := r.ask(ctx, leg.MethodBeat, sh, r.cfg.DialTimeout, "")
-	if err != nil {
-		if outcome == dialRefused {
-			return errors.Join(errRefused, err)
-		}
+	c, outcome, err := r.ask(ctx, leg.MethodBeat, sh, r.cfg.Detect, "")
+	switch {
+	case err == nil:
+	case outcome == dialRefused:
+		return errors.Join(errRefused, err)
+	case outcome == dialTimeout: // it may have been silent before we came
+		return errors.Join(errSilent, err)
+	default:
 		return err
 	}
 	defer c.Close()

@@ -24,6 +24,7 @@ type upstreamServer struct {
 	static bool // a server that is none of ours
 	ln     net.Listener
 	silent atomic.Bool // answers no heartbeats
+	deaf   atomic.Bool // takes connections and answers nothing on them
 
 	mu     sync.Mutex
 	reply  func(*far) bool // answers; false: the connection is of no further use
@@ -97,6 +98,10 @@ func (u *upstreamServer) serve(c *net.TCPConn) {
 	u.mu.Lock()
 	reply := u.reply
 	u.mu.Unlock()
+	if u.deaf.Load() {
+		_, _ = io.Copy(io.Discard, c)
+		return
+	}
 	if req.Method == leg.MethodBeat {
 		u.beat(f)
 		return

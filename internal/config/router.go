@@ -31,8 +31,9 @@ type Router struct {
 	WriteTimeout time.Duration `group:"Sessions" default:"30s" min:"100ms" max:"1h" help:"How long a full socket may take nothing."`
 	// Finds peers that died without a word while nothing is sent.
 	KeepAlive time.Duration `group:"Sessions" default:"30s" min:"1s" max:"2h" help:"TCP keep-alive of idle sockets."`
-	// Finds them while something is.
-	UserTimeout time.Duration `group:"Sessions" default:"20s" min:"1s" max:"1h" help:"TCP_USER_TIMEOUT: how long sent bytes may stay unacknowledged."`
+	// Finds them while something is. A peer that reads nothing counts too: keep it above write-timeout, which says more clearly
+	// what happened.
+	UserTimeout time.Duration `group:"Sessions" default:"40s" min:"1s" max:"1h" help:"TCP_USER_TIMEOUT: how long sent bytes may stay unacknowledged."`
 	// How long a stop waits for sessions that are told to go elsewhere.
 	DrainWindow time.Duration `group:"Sessions" default:"30s" min:"10ms" max:"1h" help:"Time over which a drain spreads its closes."`
 
