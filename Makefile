@@ -52,9 +52,15 @@ chaos: ## Break a cluster in every way for half an hour, and write docs/RELIABIL
 	$(GO) run ./scripts/chaos -seeds 10 -duration 3m -out docs/RELIABILITY.md $(CHAOSFLAGS)
 
 .PHONY: chaos-short
-chaos-short: ## The same for two minutes, and look whether the checker finds what is broken on purpose
+chaos-short: ## The same for two minutes
 	scripts/setup redis-server
 	$(GO) run ./scripts/chaos -duration 2m $(CHAOSFLAGS)
+
+.PHONY: chaos-check
+chaos-check: ## Look whether the chaos harness finds what is broken on purpose (about 5 minutes)
+	scripts/setup redis-server
+	for fault in drop repeat position ack epoch; do \
+	  $(GO) run ./scripts/chaos -break $$fault -duration 40s -rate 200 -sessions 500 -faults kill,term,drain,stop || exit 1; done
 
 .PHONY: rehome
 rehome: ## Measure what 8,500 clients feel of a kill, a hang, a drain and a takeover

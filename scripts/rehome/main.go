@@ -14,6 +14,7 @@ import (
 	"os/signal"
 	"path/filepath"
 	"strconv"
+	"strings"
 	"syscall"
 	"time"
 
@@ -29,6 +30,7 @@ type options struct {
 	rate             float64
 	binary           string
 	only             string
+	flags            string
 }
 
 func main() {
@@ -40,6 +42,7 @@ func main() {
 	flag.Float64Var(&o.rate, "rate", 1, "messages per second and topic")
 	flag.StringVar(&o.binary, "binary", "", "ringside program to measure; empty builds the one of this tree")
 	flag.StringVar(&o.only, "only", "", "one of kill, stop, drain, takeover; empty for all")
+	flag.StringVar(&o.flags, "router-flags", "", "further flags of the router, separated by spaces")
 	flag.Parse()
 	ctx, stop := signal.NotifyContext(context.Background(), syscall.SIGINT, syscall.SIGTERM)
 	err := run(ctx, o)
@@ -144,7 +147,7 @@ func (s *stage) begin(ctx context.Context, dir string) (err error) {
 	if s.redis, err = testcluster.StartRedis(ctx, dir, false); err != nil {
 		return err
 	}
-	if s.router, err = s.start(ctx, testcluster.Router, "", nil, "--takeover-socket", s.socket); err != nil {
+	if s.router, err = s.start(ctx, testcluster.Router, "", nil, append(strings.Fields(s.o.flags), "--takeover-socket", s.socket)...); err != nil {
 		return err
 	}
 	ids := []string{"g1", "g2", "g3"}
