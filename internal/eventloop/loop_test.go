@@ -358,6 +358,51 @@ func TestAddFailureClosesTheDescriptor(t *testing.T) {
 	})
 }
 
+// A connection that is released goes on elsewhere, with what the system holds for it.
+func TestRelease(t *testing.T) {
+	both(t, func(t *testing.T, l *Loop) {
+		run(t, l)
+		c, fd := pair(t)
+		e := add(t, l, fd)
+		if _, err := io.WriteString(c, "one"); err != nil {
+			t.Fatal(err)
+		}
+		got := make([]byte, 3)
+		if _, err := io.ReadFull(c, got); err != nil || string(got) != "one" {
+			t.Fatalf("got %q, %v", got, err)
+		}
+		var released int
+		var err error
+		on(t, l, func() {
+			released, err = e.conn.Release()
+			if e.conn.Open() || l.Len() != 0 {
+				t.Errorf("open %v, %d connections on the loop", e.conn.Open(), l.Len())
+			}
+			if _, again := e.conn.Release(); again == nil {
+				t.Error("released twice")
+			}
+		})
+		if err != nil {
+			t.Fatal(err)
+		}
+		if _, err := io.WriteString(c, "two"); err != nil { // waits in the socket
+			t.Fatal(err)
+		}
+		other, err := New(Config{})
+		if err != nil {
+			t.Fatal(err)
+		}
+		run(t, other)
+		add(t, other, released)
+		if _, err := io.ReadFull(c, got); err != nil || string(got) != "two" {
+			t.Fatalf("got %q, %v", got, err)
+		}
+		if len(e.ended) != 0 {
+			t.Error("the old handler has heard of an end")
+		}
+	})
+}
+
 func TestHotPathDoesNotAllocate(t *testing.T) {
 	l, err := New(Config{})
 	if err != nil {
