@@ -16,44 +16,6 @@ const (
 	rebalanceLook = 5 * time.Second
 )
 
-// newMover makes the mover and binds it to the router.
-func (r *Router) newMover() *mover {
-	v := newMover()
-	v.limits, v.targets, v.dial, v.failed, v.done = r.moveLimits, r.targets, r.openLeg, r.moveFailed, r.handBack
-	return v
-}
-
-// moveLimits are this router's share of what a gateway is to take.
-func (r *Router) moveLimits() (atOnce int, perSecond float64) {
-	routers := 0
-	for _, m := range r.ring().Members() {
-		if m.Role == ring.RoleRouter && m.State == ring.StateActive {
-			routers++
-		}
-	}
-	routers = max(1, routers)
-	return max(1, r.cfg.RehomeAtOnce/routers), max(1, float64(r.cfg.RehomeRate)/float64(routers))
-}
-
-// targets are the gateways that may take a session over, the preferred one first.
-func (r *Router) targets(m *move) []*shard {
-	now := time.Now()
-	var list []*shard
-	for _, member := range r.ring().Preference(m.slot) {
-		if member.Static {
-			continue
-		}
-		sh := r.shards.of(member)
-		if sh.alive(now) && (m.reason != moveRebalance || !sh.isSpared(now)) {
-			list = append(list, sh)
-			if m.reason == moveRebalance { // there, or nowhere
-				break
-			}
-		}
-	}
-	return list
-}
-
 // rebalance takes sessions to the gateways that the ring prefers, once it has stood still, at the pace of a drain.
 func (r *Router) rebalance(ctx context.Context) {
 	if r.deps.Keys == nil || r.cfg.NoRebalance {

@@ -11,6 +11,7 @@ import (
 
 	"github.com/ringside-edge/ringside/internal/eventloop"
 	"github.com/ringside-edge/ringside/leg"
+	"github.com/ringside-edge/ringside/ring"
 )
 
 // ask sends a request of our own to a gateway and reads its answer. The connection is the caller's when the gateway has
@@ -55,6 +56,44 @@ func (r *Router) exchangeOurs(c net.Conn, buf []byte, method string, sh *shard, 
 		return dialBadAnswer, badAnswer("%s", a.line)
 	}
 	return dialOK, nil
+}
+
+// newMover makes the mover and binds it to the router.
+func (r *Router) newMover() *mover {
+	v := newMover()
+	v.limits, v.targets, v.dial, v.failed, v.done = r.moveLimits, r.targets, r.openLeg, r.moveFailed, r.handBack
+	return v
+}
+
+// moveLimits are this router's share of what a gateway is to take.
+func (r *Router) moveLimits() (atOnce int, perSecond float64) {
+	routers := 0
+	for _, m := range r.ring().Members() {
+		if m.Role == ring.RoleRouter && m.State == ring.StateActive {
+			routers++
+		}
+	}
+	routers = max(1, routers)
+	return max(1, r.cfg.RehomeAtOnce/routers), max(1, float64(r.cfg.RehomeRate)/float64(routers))
+}
+
+// targets are the gateways that may take a session over, the preferred one first.
+func (r *Router) targets(m *move) []*shard {
+	now := time.Now()
+	var list []*shard
+	for _, member := range r.ring().Preference(m.slot) {
+		if member.Static {
+			continue
+		}
+		sh := r.shards.of(member)
+		if sh.alive(now) && (m.reason != moveRebalance || !sh.isSpared(now)) {
+			list = append(list, sh)
+		}
+		if m.reason == moveRebalance { // where the ring wants it, or nowhere
+			break
+		}
+	}
+	return list
 }
 
 // openLeg asks a gateway to go on with a session and returns the descriptor of the leg.
