@@ -21,13 +21,14 @@ const (
 	closeDrain                           // the gateway drains
 	closeNoReplay                        // its past could not be read in time
 	closeMoved                           // the router took it to another gateway, as it was asked to
+	closeGone                            // the peer acknowledged nothing any more
 	closeResume                          // the router's word on where the session stands was not understood
 	closeReasons
 )
 
 func (r closeReason) String() string {
 	return [closeReasons]string{"client", "error", "protocol", "write_timeout", "control_overflow",
-		"grace_over", "drain", "no_replay", "moved", "resume"}[r]
+		"grace_over", "drain", "no_replay", "moved", "gone", "resume"}[r]
 }
 
 // Close codes that we give (RFC 6455, 7.4.1 and the IANA registry).

@@ -27,7 +27,7 @@ type Config struct {
 	WriteTimeout     time.Duration // 30s: how long a full socket may take nothing
 	ReplayTimeout    time.Duration // 10s: how long a session waits for Redis before it is closed with 1013
 	KeepAlive        time.Duration // 30s: TCP keep-alive
-	UserTimeout      time.Duration // 40s: TCP_USER_TIMEOUT
+	AckTimeout       time.Duration // 20s: how long a peer may acknowledge nothing of what it was sent
 	DrainWindow      time.Duration // 30s: over which a drain sends the sessions away
 	DrainMin         int           // 100: sessions per second that a drain sends away at least
 	DrainMax         int           // 2000: and at most, whatever the window
@@ -71,7 +71,7 @@ func (c *Config) setDefaults() error {
 	orElse(&c.WriteTimeout, 30*time.Second)
 	orElse(&c.ReplayTimeout, 10*time.Second)
 	orElse(&c.KeepAlive, 30*time.Second)
-	orElse(&c.UserTimeout, 40*time.Second)
+	orElse(&c.AckTimeout, 20*time.Second)
 	orElse(&c.DrainWindow, 30*time.Second)
 	orElse(&c.DrainMin, 100)
 	orElse(&c.DrainMax, 2000)

@@ -33,7 +33,7 @@ func (g *Gateway) handleBeat(ctx *fasthttp.RequestCtx) {
 			g.log.Warn("cannot take a heartbeat connection over", zap.Error(err))
 			return
 		}
-		if err := eventloop.SetOptions(fd, eventloop.SocketOptions{KeepAlive: g.cfg.KeepAlive, UserTimeout: g.cfg.UserTimeout}); err != nil {
+		if err := eventloop.SetOptions(fd, eventloop.SocketOptions{KeepAlive: g.cfg.KeepAlive}); err != nil {
 			g.log.Debug("a heartbeat connection is without its options", zap.Error(err)) // the peer is gone already
 		}
 		b := &pulse{w: g.byLoop[g.group.Next()], owed: len(early)}
@@ -72,7 +72,11 @@ func (p *pulse) Ready(_ *eventloop.Conn, ev eventloop.Event) {
 }
 
 // Sweep implements eventloop.Handler.
-func (p *pulse) Sweep(*eventloop.Conn, int64) {}
+func (p *pulse) Sweep(c *eventloop.Conn, now int64) {
+	if c.Gone(now, p.w.g.cfg.AckTimeout) {
+		c.Close()
+	}
+}
 
 // ask sends a note around all loops.
 func (p *pulse) ask() {

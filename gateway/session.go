@@ -347,6 +347,9 @@ func (s *session) flushed(b *[]byte) bool {
 func (s *session) Sweep(_ *eventloop.Conn, now int64) {
 	cfg := &s.worker.g.cfg
 	switch {
+	case s.conn.Gone(now, cfg.AckTimeout):
+		s.close(closeGone)
+		return
 	case s.closing:
 		if now >= s.since {
 			s.close(closeGraceOver)

@@ -26,7 +26,7 @@ type Config struct {
 	IdleTimeout      time.Duration // 75s: a session in which nothing moves for so long is dead; three heartbeats
 	WriteTimeout     time.Duration // 30s: how long a full socket may take nothing
 	KeepAlive        time.Duration // 30s: TCP keep-alive
-	UserTimeout      time.Duration // 40s: TCP_USER_TIMEOUT
+	AckTimeout       time.Duration // 20s: how long a peer may acknowledge nothing of what it was sent
 	DrainWindow      time.Duration // 30s: over which a drain spreads its closes, and clients their return
 
 	Detect          time.Duration // 1s: how long a gateway may be silent before its sessions are moved
@@ -89,7 +89,7 @@ func (c *Config) setDefaults() error {
 	orElse(&c.IdleTimeout, 75*time.Second)
 	orElse(&c.WriteTimeout, 30*time.Second)
 	orElse(&c.KeepAlive, 30*time.Second)
-	orElse(&c.UserTimeout, 40*time.Second)
+	orElse(&c.AckTimeout, 20*time.Second)
 	orElse(&c.DrainWindow, 30*time.Second)
 	orElse(&c.Detect, time.Second)
 	orElse(&c.RehomeWait, 30*time.Second)
@@ -121,7 +121,7 @@ func (c *Config) validate() error {
 	for name, v := range map[string]int64{
 		"loops": int64(c.Loops), "handshake time-out": int64(c.HandshakeTimeout), "dial time-out": int64(c.DialTimeout),
 		"idle time-out": int64(c.IdleTimeout), "write time-out": int64(c.WriteTimeout), "keep-alive": int64(c.KeepAlive),
-		"user time-out": int64(c.UserTimeout), "drain window": int64(c.DrainWindow), "header limit": int64(c.MaxHeader),
+		"acknowledgement time-out": int64(c.AckTimeout), "drain window": int64(c.DrainWindow), "header limit": int64(c.MaxHeader),
 		"detection time": int64(c.Detect), "re-homing wait": int64(c.RehomeWait), "re-homing limit": int64(c.RehomeAtOnce),
 		"re-homing rate": int64(c.RehomeRate), "settling time": int64(c.Settle), "rebalancing window": int64(c.RebalanceWindow),
 		"least rebalancing rate": int64(c.RebalanceMin), "largest rebalancing rate": int64(c.RebalanceMax),

@@ -25,13 +25,14 @@ const (
 	closeDrain                              // the router drains
 	closeShutdown                           // the router ends
 	closeSetup                              // it could not be taken over from its handshake
+	closeGone                               // the client acknowledged nothing any more
 	closeNoGateway                          // its gateway was gone, and no other took it in time
 	closeReasons
 )
 
 func (r closeReason) String() string {
 	return [closeReasons]string{"client", "end", "upstream", "leg_lost", "leg_protocol", "client_error", "upstream_error", "idle",
-		"write_timeout", "upstream_timeout", "drain", "shutdown", "setup", "no_gateway"}[r]
+		"write_timeout", "upstream_timeout", "drain", "shutdown", "setup", "gone", "no_gateway"}[r]
 }
 
 // Close codes that we give (RFC 6455, 7.4.1 and the IANA registry).

@@ -114,7 +114,7 @@ func (r *Router) openLeg(ctx context.Context, m *move, sh *shard) (int, dialOutc
 }
 
 func (r *Router) setOptions(fd int) {
-	if err := eventloop.SetOptions(fd, eventloop.SocketOptions{KeepAlive: r.cfg.KeepAlive, UserTimeout: r.cfg.UserTimeout}); err != nil {
+	if err := eventloop.SetOptions(fd, eventloop.SocketOptions{KeepAlive: r.cfg.KeepAlive}); err != nil {
 		r.log.Debug("a session's socket is without its options", zap.Error(err)) // its peer is gone already
 	}
 }

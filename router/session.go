@@ -120,7 +120,15 @@ func (s *session) Ready(c *eventloop.Conn, ev eventloop.Event) {
 
 // Sweep implements eventloop.Handler: it looks after the time-outs.
 func (s *session) Sweep(c *eventloop.Conn, now int64) {
-	if c != &s.client {
+	gone := c.Gone(now, s.w.r.cfg.AckTimeout)
+	switch {
+	case gone && c == &s.client:
+		s.close(closeGone)
+		return
+	case gone:
+		s.upstreamGone(closeUpstreamTimeout)
+		return
+	case c != &s.client:
 		return
 	}
 	t, w := ticksOf(now), s.w

@@ -104,7 +104,7 @@ func newRouter(cfg config.Router, log *zap.Logger, leave *trigger, extras router
 	r, err := router.New(router.Config{
 		Listen: string(cfg.Listen), Loops: cfg.Loops, Portable: cfg.Portable,
 		HandshakeTimeout: cfg.HandshakeTimeout, DialTimeout: cfg.DialTimeout, IdleTimeout: cfg.IdleTimeout,
-		WriteTimeout: cfg.WriteTimeout, KeepAlive: cfg.KeepAlive, UserTimeout: cfg.UserTimeout, DrainWindow: cfg.DrainWindow,
+		WriteTimeout: cfg.WriteTimeout, KeepAlive: cfg.KeepAlive, AckTimeout: cfg.AckTimeout, DrainWindow: cfg.DrainWindow,
 		MaxHeader: int(cfg.MaxHeader), MaxURL: int(cfg.MaxURL), MaxSessions: cfg.MaxSessions,
 		Detect: cfg.Detect, RehomeWait: cfg.RehomeWait, RehomeAtOnce: cfg.RehomeAtOnce, RehomeRate: cfg.RehomeRate,
 		NoRebalance: !cfg.Rebalance, Settle: cfg.Settle, RebalanceWindow: cfg.RebalanceWindow,

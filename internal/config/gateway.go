@@ -34,9 +34,8 @@ type Gateway struct {
 	ReplayTimeout time.Duration `group:"Sessions" default:"10s" min:"100ms" max:"5m" help:"How long a session waits for Redis to replay."`
 	// Finds peers that died without a word while nothing is sent.
 	KeepAlive time.Duration `group:"Sessions" default:"30s" min:"1s" max:"2h" help:"TCP keep-alive of idle sockets."`
-	// Finds them while something is. A peer that reads nothing counts too: keep it above write-timeout, which says more clearly
-	// what happened.
-	UserTimeout time.Duration `group:"Sessions" default:"40s" min:"1s" max:"1h" help:"TCP_USER_TIMEOUT: how long sent bytes may stay unacknowledged."`
+	// Finds them while something is. A peer that reads slowly, or not at all, acknowledges; one that is gone does not.
+	AckTimeout time.Duration `group:"Sessions" default:"20s" min:"1s" max:"1h" help:"How long a peer may acknowledge nothing of what it was sent; on Linux only."`
 	// Routers take their sessions to other gateways; clients that came directly get a reconnect delay spread over the same
 	// time.
 	DrainWindow time.Duration `group:"Sessions" default:"30s" min:"10ms" max:"1h" help:"Time over which a drain sends the sessions away."`

@@ -31,9 +31,8 @@ type Router struct {
 	WriteTimeout time.Duration `group:"Sessions" default:"30s" min:"100ms" max:"1h" help:"How long a full socket may take nothing."`
 	// Finds peers that died without a word while nothing is sent.
 	KeepAlive time.Duration `group:"Sessions" default:"30s" min:"1s" max:"2h" help:"TCP keep-alive of idle sockets."`
-	// Finds them while something is. A peer that reads nothing counts too: keep it above write-timeout, which says more clearly
-	// what happened.
-	UserTimeout time.Duration `group:"Sessions" default:"40s" min:"1s" max:"1h" help:"TCP_USER_TIMEOUT: how long sent bytes may stay unacknowledged."`
+	// Finds them while something is. A peer that reads slowly, or not at all, acknowledges; one that is gone does not.
+	AckTimeout time.Duration `group:"Sessions" default:"20s" min:"1s" max:"1h" help:"How long a peer may acknowledge nothing of what it was sent; on Linux only."`
 	// How long a stop waits for sessions that are told to go elsewhere.
 	DrainWindow time.Duration `group:"Sessions" default:"30s" min:"10ms" max:"1h" help:"Time over which a drain spreads its closes."`
 
@@ -64,7 +63,7 @@ type Router struct {
 	// A successor connects there; it must be of the same user. SIGUSR2 needs none: it starts the successor itself.
 	TakeoverSocket string `group:"Takeover" placeholder:"PATH" example:"/run/ringside/takeover" help:"Where a new process may take this one's place: a UNIX socket."`
 	// Everything else in the configuration is read anew; the listeners stay as they are.
-	Takeover string `group:"Takeover" placeholder:"PATH" help:"Take the place of the router whose takeover-socket this is, with its listeners and sessions."`
+	Takeover string `group:"Takeover" placeholder:"PATH" example:"/run/ringside/takeover" help:"Take the place of the router whose takeover-socket this is, with its listeners and sessions."`
 
 	// 0 takes one for each core that Go uses.
 	Loops int `group:"Engine" default:"0" min:"0" max:"256" help:"Event loops; 0 for one per core."`

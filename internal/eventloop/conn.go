@@ -3,6 +3,7 @@ package eventloop
 import (
 	"fmt"
 	"io"
+	"time"
 
 	"golang.org/x/sys/unix"
 )
@@ -92,6 +93,14 @@ func (c *Conn) Release() (fd int, err error) {
 		return -1, fmt.Errorf("cannot release a descriptor: %w", err)
 	}
 	return fd, nil
+}
+
+// Gone reports whether the peer has answered nothing at all for so long although it owes an acknowledgement; never where the
+// system does not tell. It is for [Handler.Sweep] and looks at every eighth only. Unlike TCP_USER_TIMEOUT (RFC 5482), which
+// on Linux also ends connections to peers that read too slowly to open their window for a whole segment, it is about peers that
+// are gone.
+func (c *Conn) Gone(now int64, after time.Duration) bool {
+	return c.open && (now>>10+int64(c.fd))&7 == 0 && unanswered(int(c.fd)) > after
 }
 
 // Read reads what there is into p, up to len(p) bytes. drained tells that a next call would only find

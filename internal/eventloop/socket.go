@@ -57,7 +57,6 @@ func CloseFD(fd int) { _ = unix.Close(fd) }
 // SocketOptions are what we ask of a TCP socket; a zero field leaves the system's default.
 type SocketOptions struct {
 	KeepAlive     time.Duration // idle time before the first probe, and between probes; three unanswered end it
-	UserTimeout   time.Duration // how long sent bytes may stay unacknowledged (RFC 5482); Linux only
 	SendBuffer    int           // bytes, SO_SNDBUF
 	ReceiveBuffer int           // bytes, SO_RCVBUF
 }
@@ -82,9 +81,6 @@ func SetOptions(fd int, o SocketOptions) error {
 	)
 	if o.KeepAlive > 0 {
 		err = errors.Join(err, set(unix.SOL_SOCKET, unix.SO_KEEPALIVE, 1), setKeepAlive(fd, max(1, int(o.KeepAlive.Seconds()))))
-	}
-	if o.UserTimeout > 0 {
-		err = errors.Join(err, setUserTimeout(fd, int(o.UserTimeout.Milliseconds())))
 	}
 	if err != nil {
 		return fmt.Errorf("cannot set socket options: %w", err)

@@ -2,6 +2,7 @@ package eventloop
 
 import (
 	"errors"
+	"time"
 
 	"golang.org/x/sys/unix"
 )
@@ -14,6 +15,10 @@ func setKeepAlive(fd, seconds int) error {
 	)
 }
 
-func setUserTimeout(fd, ms int) error {
-	return unix.SetsockoptInt(fd, unix.IPPROTO_TCP, unix.TCP_USER_TIMEOUT, ms)
+func unanswered(fd int) time.Duration {
+	info, err := unix.GetsockoptTCPInfo(fd, unix.IPPROTO_TCP, unix.TCP_INFO)
+	if err != nil || info.Unacked == 0 && info.Probes == 0 { // nothing is on its way, nor is a shut window probed
+		return 0
+	}
+	return time.Duration(info.Last_ack_recv) * time.Millisecond
 }

@@ -49,7 +49,7 @@ func TestDetachSeesThroughWrappers(t *testing.T) {
 func TestSetOptions(t *testing.T) {
 	_, fd := pair(t)
 	defer CloseFD(fd)
-	o := SocketOptions{KeepAlive: 7 * time.Second, UserTimeout: 3 * time.Second, SendBuffer: 64 << 10, ReceiveBuffer: 32 << 10}
+	o := SocketOptions{KeepAlive: 7 * time.Second, SendBuffer: 64 << 10, ReceiveBuffer: 32 << 10}
 	if err := SetOptions(fd, o); err != nil {
 		t.Fatal(err)
 	}
