@@ -3,6 +3,7 @@ package e2e
 import (
 	"fmt"
 	"slices"
+	"strings"
 	"testing"
 
 	"github.com/fasthttp/websocket"
@@ -133,6 +134,16 @@ func TestStalledReader(t *testing.T) {
 	for i := range flood {
 		if _, err := conn.Add("flood", fmt.Sprintf(`{"n":%d,"pad":%q}`, i, pad), ""); err != nil {
 			t.Fatal(err)
+		}
+		if i%100 == 99 { // no faster than the neighbours read: the log holds four times as much
+			eventually(t, "the neighbours keep up", func() error {
+				for _, s := range a.subs {
+					if last := s.LastData("flood"); !strings.HasPrefix(last, fmt.Sprintf(`{"n":%d,`, i)) {
+						return fmt.Errorf("%v is behind %d", s, i)
+					}
+				}
+				return nil
+			})
 		}
 	}
 	a.verify(t)
