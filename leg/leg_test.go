@@ -138,6 +138,9 @@ func TestNextLegWhereverTheFirstIsCut(t *testing.T) {
 	rs, clients, _ := records()
 	stream, want := bytes.Join(rs, nil), strings.Join(clients, "")
 	for i := range stream {
+		if i > 2000 && i < len(stream)-2000 && i%23 != 0 { // within the large ones
+			continue
+		}
 		n, end := 0, 0 // records that have come whole, and where they end
 		for n < len(rs) && end+len(rs[n]) <= i {
 			end += len(rs[n])
