@@ -71,6 +71,9 @@ func (p *placement) look() *placed {
 	p.mu.Lock()
 	defer p.mu.Unlock()
 	now, view, c := p.now(), p.view(), p.present.Load()
+	if c == nil || !c.frozen {
+		p.forget(now.Add(-lossWindow))
+	}
 	lost := p.compare(view, now)
 	next := &placed{view: view, ring: view, since: now}
 	if c != nil && 3*lost > len(p.known) {
@@ -82,7 +85,6 @@ func (p *placement) look() *placed {
 		p.forget(now)
 	}
 	p.gone = time.Time{}
-	p.forget(now.Add(-lossWindow))
 	if c != nil && c.ring.Version() == view.Version() {
 		next.since = c.since
 	}
