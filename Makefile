@@ -48,17 +48,17 @@ page: build ## Drive the page of `ringside dev` with a real Chromium
 
 .PHONY: chaos
 chaos: ## Break a cluster in every way for half an hour, and write docs/RELIABILITY.md (CHAOSFLAGS='-seed 7 -faults kill,stop')
-	scripts/setup redis-server
+	scripts/setup redis-server ip
 	$(GO) run ./scripts/chaos -seeds 10 -duration 3m -out docs/RELIABILITY.md $(CHAOSFLAGS)
 
 .PHONY: chaos-short
 chaos-short: ## The same for two minutes
-	scripts/setup redis-server
+	scripts/setup redis-server ip
 	$(GO) run ./scripts/chaos -duration 2m $(CHAOSFLAGS)
 
 .PHONY: chaos-check
 chaos-check: ## Look whether the chaos harness finds what is broken on purpose (about 5 minutes)
-	scripts/setup redis-server
+	scripts/setup redis-server ip
 	for fault in drop repeat position ack epoch; do \
 	  $(GO) run ./scripts/chaos -break $$fault -duration 40s -rate 200 -sessions 500 -faults kill,term,drain,stop || exit 1; done
 
