@@ -209,3 +209,29 @@ func TestTailsLostAndFound(t *testing.T) {
 	}
 	testcluster.Soon(t, "the gateway is ready again", func() bool { return r.g.tails.missingNow() == 0 && r.g.Ready() == nil })
 }
+
+// A tail that is started anew, further on, is no reason for a gap: the stream has what lies between.
+func TestTailStartedAnew(t *testing.T) {
+	bothLoops(t, nil, func(t *testing.T, r *rig) {
+		c := r.dial("finals")
+		c.want("welcome")
+		_, last := r.publishNumbers("finals", 1, 10)
+		c.wantNumbers(1, 10)
+		at, err := position.Parse(last)
+		if err != nil {
+			t.Fatal(err)
+		}
+		// As if it had not heard of some entries, and then was told that it stands behind them.
+		slot := r.g.slots[r.g.slotOf("finals")]
+		slot.mu.Lock()
+		slot.warm = false
+		slot.mu.Unlock()
+		last = r.publish("finals", "11")
+		if at, err = position.Parse(last); err != nil {
+			t.Fatal(err)
+		}
+		slot.started(at)
+		r.publishNumbers("finals", 12, 20)
+		c.wantNumbers(11, 20)
+	})
+}

@@ -202,6 +202,13 @@ func (s *session) catchUp(sub *sub) {
 	for !s.blocked() {
 		t.slot.mu.Lock()
 		log := &t.log
+		if sub.next < log.epochAt && t.slot.at.Epoch == sub.last.Epoch {
+			// The tail was started anew, further on in the same epoch: the stream has what lies between.
+			t.slot.mu.Unlock()
+			sub.state, sub.resumed, sub.since = subReplay, true, w.loop.Now()
+			sub.advance()
+			return
+		}
 		if sub.next < log.first {
 			reason := gapSlow
 			if sub.next < log.epochAt {
