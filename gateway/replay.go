@@ -138,18 +138,11 @@ func (g *Gateway) readPast(t *topic) {
 }
 
 func (g *Gateway) publishPage(t *topic, pg *page) {
-	var feeds []*feed
 	t.slot.mu.Lock()
 	t.replay.page = pg
-	for _, f := range t.feeds {
-		if f.mark() {
-			feeds = append(feeds, f)
-		}
-	}
+	touched := t.touch(nil)
 	t.slot.mu.Unlock()
-	for _, f := range feeds {
-		f.worker.loop.Post(f)
-	}
+	notify(touched)
 }
 
 // readPage reads the page that begins behind from. at is where the tail stood before.

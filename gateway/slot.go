@@ -23,8 +23,6 @@ type slot struct {
 	warm   bool              // the tail stands at `at`
 	at     position.Position // everything up to here has been appended to the logs
 	topics map[string]*topic
-
-	touched []*feed // scratch of the tailer's goroutine
 }
 
 // topic is one topic of a slot, with its log and the feeds of the loops that have subscribers.
@@ -117,6 +115,8 @@ func (s *slot) forget(t *topic) {
 
 // started is the tail's word that it stands at `at`.
 func (s *slot) started(at position.Position) {
+	var few [fewFeeds]*feed
+	touched := few[:0]
 	s.mu.Lock()
 	was, warm := s.at, s.warm
 	s.warm, s.at = true, at
@@ -124,7 +124,7 @@ func (s *slot) started(at position.Position) {
 		if at != was || !warm {
 			s.g.logBytes.Add(-int64(t.log.restart(at.ID)))
 		}
-		s.touch(t)
+		touched = t.touch(touched)
 	}
 	s.mu.Unlock()
 	if warm && was.Epoch != at.Epoch {
@@ -132,11 +132,13 @@ func (s *slot) started(at position.Position) {
 		s.g.log.Warn("a stream has begun a new epoch; its sessions are told of a gap",
 			zap.Int("slot", s.n), zap.Stringer("was", was), zap.Stringer("at", at))
 	}
-	s.notify()
+	notify(touched)
 }
 
 // append takes new entries into the logs and tells the feeds.
 func (s *slot) append(entries []stream.Entry) {
+	var few [fewFeeds]*feed
+	touched := few[:0]
 	s.mu.Lock()
 	if !s.warm { // no longer wanted: what comes until the tail starts anew has holes
 		s.mu.Unlock()
@@ -156,19 +158,23 @@ func (s *slot) append(entries []stream.Entry) {
 		t.log.append(&entry{at: s.at, topic: t, payload: e.Payload})
 		s.g.logBytes.Add(int64(entryOverhead + len(e.Payload)))
 		s.trim(t)
-		s.touch(t)
+		touched = t.touch(touched)
 	}
 	s.mu.Unlock()
-	s.notify()
+	notify(touched)
 }
 
-// touch remembers t's feeds for notify.
-func (s *slot) touch(t *topic) {
+// fewFeeds is how many feeds a batch touches as a rule: up to here noting them allocates nothing.
+const fewFeeds = 16
+
+// touch appends t's feeds that don't know yet that there is something new, for notify. The caller holds the slot's mu.
+func (t *topic) touch(touched []*feed) []*feed {
 	for _, f := range t.feeds {
 		if f.mark() {
-			s.touched = append(s.touched, f)
+			touched = append(touched, f)
 		}
 	}
+	return touched
 }
 
 // trim keeps t's log within its bounds. The newest entry always stays: it is what sessions are about to get.
@@ -186,13 +192,11 @@ func (s *slot) trim(t *topic) {
 	}
 }
 
-// notify wakes the feeds that were touched; on the tailer's goroutine, without mu.
-func (s *slot) notify() {
-	for i, f := range s.touched {
+// notify wakes the feeds that were touched; without the slot's mu.
+func notify(touched []*feed) {
+	for _, f := range touched {
 		f.worker.loop.Post(f)
-		s.touched[i] = nil
 	}
-	s.touched = s.touched[:0]
 }
 
 // sink hands what the tailer reads to the slots. It implements stream.Sink.
