@@ -2,8 +2,10 @@ package testcluster
 
 import (
 	"bytes"
+	"context"
 	"errors"
 	"fmt"
+	"os"
 	"os/exec"
 	"strings"
 	"sync"
@@ -76,6 +78,28 @@ func (p *Process) Signal(sig syscall.Signal) error {
 	}
 	return p.cmd.Process.Signal(sig)
 }
+
+// Pause stops the process as if it hung, and waits until it stands still. [Process.Kill] ends it nevertheless.
+func (p *Process) Pause() error {
+	if err := p.Signal(syscall.SIGSTOP); err != nil {
+		return err
+	}
+	ctx, cancel := context.WithTimeout(context.Background(), Limit())
+	defer cancel()
+	return Poll(ctx, func() error {
+		stat, err := os.ReadFile(fmt.Sprintf("/proc/%d/stat", p.PID()))
+		if err != nil {
+			return nil //nolint:nilerr // it has ended, or there is no /proc to wait by
+		}
+		if state := stat[bytes.LastIndexByte(stat, ')')+1:]; !bytes.HasPrefix(state, []byte(" T")) {
+			return fmt.Errorf("%s is still running", p.Name)
+		}
+		return nil
+	})
+}
+
+// Resume lets a paused process go on.
+func (p *Process) Resume() error { return p.Signal(syscall.SIGCONT) }
 
 // Kill ends the process with SIGKILL and waits for it. Calling it again is fine.
 func (p *Process) Kill() {
