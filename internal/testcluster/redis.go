@@ -4,7 +4,6 @@ import (
 	"context"
 	"errors"
 	"fmt"
-	"net"
 	"os"
 	"strings"
 	"syscall"
@@ -13,23 +12,33 @@ import (
 )
 
 // RedisServer is a real redis-server of the tests' own, on a free port, with its files in a directory of its
-// own.
+// own. It can be killed, paused ([Process.Pause]) and started again; what it then still knows is what its options say.
 type RedisServer struct {
 	*Process
 	Addr string // host:port
 	Dir  string
-	AOF  bool // every write is on disk before it is answered
+
+	options RedisOptions
+	admin   bool // there is a user for the connections of the tests' own
 }
 
 // StartRedis starts a server and waits until it answers. The caller ends it. A server with AOF can be killed
 // and started again ([RedisServer.Restart]) without loss.
 func StartRedis(ctx context.Context, dir string, aof bool) (*RedisServer, error) {
+	return StartRedisWith(ctx, dir, withAOF(aof))
+}
+
+// StartRedisWith is [StartRedis] with options.
+func StartRedisWith(ctx context.Context, dir string, o RedisOptions) (*RedisServer, error) {
 	for try := 1; ; try++ {
-		addr, err := FreeAddr()
-		if err != nil {
+		s := &RedisServer{Dir: dir, options: o}
+		var err error
+		if s.Addr, err = FreeAddr(); err != nil {
 			return nil, err
 		}
-		s := &RedisServer{Addr: addr, Dir: dir, AOF: aof}
+		if err = s.configure(); err != nil {
+			return nil, err
+		}
 		err = s.Restart(ctx)
 		if err == nil {
 			return s, nil
@@ -40,24 +49,23 @@ func StartRedis(ctx context.Context, dir string, aof bool) (*RedisServer, error)
 	}
 }
 
-// Restart starts a server that has ended on its old port with its old files.
+// Restart starts a server that has ended on its old port with its old files, and waits until it has read them.
 func (s *RedisServer) Restart(ctx context.Context) error {
-	_, port, err := net.SplitHostPort(s.Addr)
-	if err != nil {
-		return err
+	if _, err := os.Stat(s.configFile()); errors.Is(err, os.ErrNotExist) {
+		if err := s.configure(); err != nil {
+			return err
+		}
 	}
-	args := []string{"--bind", "127.0.0.1", "--port", port, "--dir", s.Dir, "--save", ""}
-	if s.AOF {
-		args = append(args, "--appendonly", "yes", "--appendfsync", "always")
-	}
-	if s.Process, err = StartProcess("redis-server", "redis-server", args...); err != nil {
+	var err error
+	if s.Process, err = StartProcess("redis-server", "redis-server", s.configFile()); err != nil {
 		return fmt.Errorf("%w (apt-get install redis-server)", err)
 	}
 	err = Poll(ctx, func() error {
 		if s.Exited() {
 			return nil
 		}
-		return s.ping()
+		_, err := s.ask("PING") // an error while it reads its files
+		return err
 	})
 	if err == nil && s.Exited() {
 		err = errors.New("it ended")
@@ -69,18 +77,15 @@ func (s *RedisServer) Restart(ctx context.Context) error {
 	return nil
 }
 
-func (s *RedisServer) ping() error {
-	c, err := DialRedis(s.Addr)
-	if err != nil {
-		return err
-	}
-	defer c.Close()
-	_, err = c.Do("PING") // an error while it reads its files
-	return err
-}
+// URL is the address as the flags take it: redis://, or rediss:// with TLS.
+func (s *RedisServer) URL() string { return s.scheme() + "://" + s.Addr }
 
-// URL is the address as the flags take it.
-func (s *RedisServer) URL() string { return "redis://" + s.Addr }
+func (s *RedisServer) scheme() string {
+	if s.options.TLS != nil {
+		return "rediss"
+	}
+	return "redis"
+}
 
 // Stop ends the server in good order.
 func (s *RedisServer) Stop() {
@@ -93,33 +98,52 @@ func (s *RedisServer) Stop() {
 // NewRedis starts a server for a test.
 func NewRedis(t testing.TB, aof bool) *RedisServer {
 	t.Helper()
-	dir, err := os.MkdirTemp("", "ringside-redis-")
-	if err != nil {
-		t.Fatal(err)
+	return NewRedisWith(t, withAOF(aof))
+}
+
+// NewRedisWith starts a server with options for a test.
+func NewRedisWith(t testing.TB, o RedisOptions) *RedisServer {
+	t.Helper()
+	dir := o.Dir
+	if dir == "" {
+		dir = tempDir(t, "ringside-redis-")
 	}
-	t.Cleanup(func() { _ = os.RemoveAll(dir) })
 	ctx, cancel := context.WithTimeout(context.Background(), Limit())
 	defer cancel()
-	s, err := StartRedis(ctx, dir, aof)
+	s, err := StartRedisWith(ctx, dir, o)
 	if err != nil {
 		t.Fatal(err)
 	}
 	t.Cleanup(func() {
 		s.Kill()
 		if t.Failed() {
-			t.Logf("---- the last lines of redis-server\n%s", s.LogTail(tailLines))
+			t.Logf("---- the last lines of redis-server at %s\n%s", s.Addr, s.LogTail(tailLines))
 		}
 	})
 	return s
 }
 
-// Dial connects to the server for the length of a test.
-func (s *RedisServer) Dial(t testing.TB) *Redis {
+// Revive is [RedisServer.Restart] for a test; a server that runs is killed first.
+func (s *RedisServer) Revive(t testing.TB) {
 	t.Helper()
-	c, err := DialRedis(s.Addr)
+	if s.Process != nil {
+		s.Kill()
+	}
+	ctx, cancel := context.WithTimeout(context.Background(), Limit())
+	defer cancel()
+	if err := s.Restart(ctx); err != nil {
+		t.Fatal(err)
+	}
+}
+
+// tempDir makes a directory that goes with the test. It is not the one of t.TempDir, whose removal fails the test
+// when a child of a killed server still writes there.
+func tempDir(t testing.TB, prefix string) string {
+	t.Helper()
+	dir, err := os.MkdirTemp("", prefix)
 	if err != nil {
 		t.Fatal(err)
 	}
-	t.Cleanup(func() { c.Close() })
-	return c
+	t.Cleanup(func() { _ = os.RemoveAll(dir) })
+	return dir
 }

@@ -2,6 +2,7 @@ package testcluster
 
 import (
 	"bufio"
+	"crypto/tls"
 	"fmt"
 	"io"
 	"net"
@@ -24,6 +25,15 @@ func (e RedisError) Error() string { return string(e) }
 // DialRedis connects; the caller closes.
 func DialRedis(addr string) (*Redis, error) {
 	c, err := net.DialTimeout("tcp", addr, 5*time.Second)
+	if err != nil {
+		return nil, err
+	}
+	return &Redis{conn: c, in: bufio.NewReader(c)}, nil
+}
+
+// DialRedisTLS is [DialRedis] with TLS.
+func DialRedisTLS(addr string, cfg *tls.Config) (*Redis, error) {
+	c, err := tls.DialWithDialer(&net.Dialer{Timeout: 5 * time.Second}, "tcp", addr, cfg)
 	if err != nil {
 		return nil, err
 	}
