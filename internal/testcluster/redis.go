@@ -56,8 +56,12 @@ func (s *RedisServer) Restart(ctx context.Context) error {
 			return err
 		}
 	}
+	args := []string{s.configFile()}
+	if s.options.monitor != nil {
+		args = append(args, "--sentinel")
+	}
 	var err error
-	if s.Process, err = StartProcess("redis-server", "redis-server", s.configFile()); err != nil {
+	if s.Process, err = StartProcess("redis-server", "redis-server", args...); err != nil {
 		return fmt.Errorf("%w (apt-get install redis-server)", err)
 	}
 	err = Poll(ctx, func() error {

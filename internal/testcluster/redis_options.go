@@ -28,6 +28,8 @@ type RedisOptions struct {
 	ReplicaOf *RedisServer
 	// Config is further lines of redis.conf.
 	Config []string
+
+	monitor *RedisServer // a sentinel that watches this master
 }
 
 // RedisTLS is how a server speaks TLS.
@@ -55,7 +57,12 @@ func (s *RedisServer) configure() error {
 		return err
 	}
 	lines := []string{"bind 127.0.0.1", "dir " + strconv.Quote(s.Dir)}
-	lines = append(lines, s.options.lines(port)...)
+	if s.options.monitor != nil {
+		lines = append(lines, "port "+port)
+		lines = append(lines, watch(s.options.monitor)...)
+	} else {
+		lines = append(lines, s.options.lines(port)...)
+	}
 	text := strings.Join(append(lines, s.options.Config...), "\n") + "\n"
 	if err := os.WriteFile(s.configFile(), []byte(text), 0o600); err != nil {
 		return fmt.Errorf("cannot configure redis-server: %w", err)
@@ -63,6 +70,7 @@ func (s *RedisServer) configure() error {
 	return nil
 }
 
+// lines are those of a server that is no sentinel.
 func (o RedisOptions) lines(port string) []string {
 	save := o.Save
 	if save == "" {

@@ -64,3 +64,12 @@ func (s *RedisServer) JoinReplicas(t testing.TB) {
 	t.Helper()
 	s.Do(t, "ACL", "SETUSER", "default", "+psync", "+sync")
 }
+
+// role says why a server has not the given role: master or slave.
+func role(s *RedisServer, want string) error {
+	info, err := s.info()
+	if err == nil && info["role"] != want {
+		err = fmt.Errorf("%s is a %s", s.Addr, info["role"])
+	}
+	return err
+}
