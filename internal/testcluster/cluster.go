@@ -3,6 +3,9 @@
 // like good clients, publishers that use no code of ours, and a checker that compares what every subscriber
 // saw with what stands in Redis.
 //
+// Redis can be had in every way that it is run in: alone with any [RedisOptions], with sentinels ([NewSentinel]) and as a
+// cluster ([NewRedisCluster]); each can be broken on purpose.
+//
 // It is for tests and for the benchmark. It decides nothing about what is right beyond delivery: each message
 // once, in order.
 package testcluster

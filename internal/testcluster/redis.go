@@ -16,6 +16,7 @@ import (
 type RedisServer struct {
 	*Process
 	Addr string // host:port
+	Bus  string // host:port of the cluster bus; of a node of a cluster only
 	Dir  string
 
 	options RedisOptions
@@ -35,6 +36,11 @@ func StartRedisWith(ctx context.Context, dir string, o RedisOptions) (*RedisServ
 		var err error
 		if s.Addr, err = FreeAddr(); err != nil {
 			return nil, err
+		}
+		for o.cluster && (s.Bus == "" || s.Bus == s.Addr) {
+			if s.Bus, err = FreeAddr(); err != nil {
+				return nil, err
+			}
 		}
 		if err = s.configure(); err != nil {
 			return nil, err

@@ -29,6 +29,7 @@ type RedisOptions struct {
 	// Config is further lines of redis.conf.
 	Config []string
 
+	cluster bool         // a node of a cluster
 	monitor *RedisServer // a sentinel that watches this master
 }
 
@@ -61,7 +62,7 @@ func (s *RedisServer) configure() error {
 		lines = append(lines, "port "+port)
 		lines = append(lines, watch(s.options.monitor)...)
 	} else {
-		lines = append(lines, s.options.lines(port)...)
+		lines = append(lines, s.options.lines(port, s.Bus)...)
 	}
 	text := strings.Join(append(lines, s.options.Config...), "\n") + "\n"
 	if err := os.WriteFile(s.configFile(), []byte(text), 0o600); err != nil {
@@ -71,7 +72,7 @@ func (s *RedisServer) configure() error {
 }
 
 // lines are those of a server that is no sentinel.
-func (o RedisOptions) lines(port string) []string {
+func (o RedisOptions) lines(port, bus string) []string {
 	save := o.Save
 	if save == "" {
 		save = `""`
@@ -92,6 +93,10 @@ func (o RedisOptions) lines(port string) []string {
 	if o.ReplicaOf != nil {
 		host, port, _ := net.SplitHostPort(o.ReplicaOf.Addr)
 		lines = append(lines, "replicaof "+host+" "+port)
+	}
+	if o.cluster {
+		_, port, _ := net.SplitHostPort(bus)
+		lines = append(lines, "cluster-enabled yes", "cluster-port "+port)
 	}
 	return lines
 }
