@@ -114,7 +114,7 @@ func (s *session) close(reason closeReason) {
 	switch {
 	case s.closing:
 		reason = s.reason
-	case s.goBy > 0 && (reason == closeClient || reason == closeError):
+	case (s.goBy > 0 || s.offered > 0) && (reason == closeClient || reason == closeError):
 		reason = closeMoved
 	}
 	if s.full && !s.closing {

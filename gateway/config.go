@@ -32,6 +32,8 @@ type Config struct {
 	DrainMin         int           // 100: sessions per second that a drain sends away at least
 	DrainMax         int           // 2000: and at most, whatever the window
 	MoveGrace        time.Duration // 5s: how long a session that was told to go elsewhere may take
+	StaleAfter       time.Duration // 4s: age of what a slot can vouch for from which it is stale
+	Beacon           time.Duration // 1s: after which a quiet slot gets a beacon
 
 	MaxHeader   int // 8 KiB: bytes of a request's head
 	MaxFrame    int // 64 KiB: bytes of a client's message
@@ -76,6 +78,8 @@ func (c *Config) setDefaults() error {
 	orElse(&c.DrainMin, 100)
 	orElse(&c.DrainMax, 2000)
 	orElse(&c.MoveGrace, 5*time.Second)
+	orElse(&c.StaleAfter, 4*time.Second)
+	orElse(&c.Beacon, time.Second)
 	orElse(&c.MaxHeader, 8<<10)
 	orElse(&c.MaxFrame, 64<<10)
 	orElse(&c.MaxTopics, 64)
@@ -102,11 +106,14 @@ func (c *Config) validate() error {
 		"move grace": int64(c.MoveGrace), "header limit": int64(c.MaxHeader), "frame limit": int64(c.MaxFrame),
 		"topic limit": int64(c.MaxTopics), "session limit": int64(c.MaxSessions), "control limit": int64(c.MaxControl),
 		"log entries": int64(c.LogEntries), "log bytes": int64(c.LogBytes), "total log bytes": int64(c.LogTotalBytes),
-		"log linger": int64(c.LogLinger),
+		"log linger": int64(c.LogLinger), "age of what is stale": int64(c.StaleAfter), "beacon interval": int64(c.Beacon),
 	} {
 		if v <= 0 {
 			return fmt.Errorf("the %s must be positive", name)
 		}
+	}
+	if c.StaleAfter < 3*c.Beacon {
+		return fmt.Errorf("what is %v old is stale, and beacons come every %v: want three of them in that time", c.StaleAfter, c.Beacon)
 	}
 	if c.DrainMin > c.DrainMax {
 		return fmt.Errorf("the least drain rate (%d/s) is above the largest (%d/s)", c.DrainMin, c.DrainMax)

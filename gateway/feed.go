@@ -2,6 +2,7 @@ package gateway
 
 import (
 	"sync/atomic"
+	"time"
 
 	"github.com/ringside-edge/ringside/internal/position"
 	"github.com/ringside-edge/ringside/leg"
@@ -17,14 +18,19 @@ type feed struct {
 	// Owned by the loop.
 	subs  []*sub
 	next  uint64 // the index up to which every subscription has been offered entries
+	stale bool   // as the subscriptions were told
 	beats [formats]beat
 }
 
 // beat is a feed's latest heartbeat in one format.
 type beat struct {
 	at     position.Position
+	made   int64 // loop time, ms
 	record *record
 }
+
+// beatFor is how long a heartbeat's lag may pass for the present one, ms.
+const beatFor = 50
 
 // fanOutBatch is how many entries a feed takes from the log at once.
 const fanOutBatch = 256
@@ -37,6 +43,7 @@ func (f *feed) Run() {
 	f.marked.Store(false)
 	for f.step() {
 	}
+	f.tellFreshness()
 }
 
 // step fans out one batch and reports whether there may be more.
@@ -68,6 +75,9 @@ func (f *feed) step() bool {
 		}
 		sub.session.goOn() // it may have waited for just this
 	}
+	if n := len(w.entries); n > 0 {
+		w.g.metrics.delivered(w.entries, w.g.tailer.Now(s.n))
+	}
 	clear(w.entries)
 	return more
 }
@@ -76,17 +86,18 @@ func (f *feed) step() bool {
 // moves on with every topic of the slot, so that a client of a quiet topic does not fall behind the stream's
 // window. ok is false when the session has not kept up, or nothing is known yet.
 func (f *feed) heartbeat(next uint64, fm format) (r *record, at position.Position, ok bool) {
-	s := f.topic.slot
+	s, now := f.topic.slot, f.worker.loop.Now()
 	s.mu.Lock()
 	ok = s.warm && next == f.topic.log.next()
 	at = s.at
+	fresh := s.freshness(time.Now())
 	s.mu.Unlock()
 	if !ok {
 		return nil, at, false
 	}
 	b := &f.beats[fm]
-	if b.record == nil || b.at != at {
-		*b = beat{at, newRecord(leg.Beacon, f.topic.num, at, encodeHeartbeat(fm, f.topic, at))}
+	if b.record == nil || b.at != at || now > b.made+beatFor {
+		*b = beat{at, now, newRecord(leg.Beacon, f.topic.num, at, encodeHeartbeat(fm, f.topic, at, fresh))}
 	}
 	return b.record, at, true
 }

@@ -44,6 +44,7 @@ type Gateway struct {
 	byLoop  map[*eventloop.Loop]*worker
 	slots   []*slot
 	tails   *tails
+	tailer  *stream.Tailer
 	metrics *metrics
 
 	replaySlots chan struct{} // bounds the reads of the past under way
@@ -58,6 +59,7 @@ type Gateway struct {
 	topicCount atomic.Int64
 	logBytes   atomic.Int64
 	entrySize  atomic.Int64 // running mean of payloads read from the past, bytes
+	staleSlots atomic.Int64
 }
 
 // concurrentReplays bounds the reads of the past under way, so that a storm of returning sessions is a queue
@@ -80,6 +82,7 @@ func New(cfg Config, deps Deps) (*Gateway, error) {
 		metrics:     newMetrics(),
 	}
 	g.tails = newTails(g)
+	g.tailer = g.stream.NewTailer(stream.TailConfig{Shard: cfg.ID, Sink: sink{g}, Beacon: cfg.Beacon, Members: g.shards})
 	for n := range topics.Slots {
 		g.slots = append(g.slots, &slot{n: n, g: g, topics: make(map[string]*topic)})
 	}
@@ -118,7 +121,6 @@ func (g *Gateway) Run(ctx context.Context) error {
 	ctx, cancel := context.WithCancelCause(ctx)
 	defer cancel(nil)
 	g.ctx = ctx
-	tailer := g.stream.NewTailer(sink{g})
 	var wg sync.WaitGroup
 	run := func(f func() error) {
 		wg.Go(func() {
@@ -132,8 +134,9 @@ func (g *Gateway) Run(ctx context.Context) error {
 	var loopsDone sync.WaitGroup
 	loopsDone.Go(func() { _ = g.group.Run(loops) })
 
-	run(func() error { return tailer.Run(ctx) })
-	run(func() error { g.tails.run(ctx, tailer.Want); return nil })
+	run(func() error { return g.tailer.Run(ctx) })
+	run(func() error { g.tails.run(ctx, g.tailer.Want); return nil })
+	run(func() error { g.watchFreshness(ctx); return nil })
 	run(func() error { return g.server.Serve(g.ln) })
 	<-ctx.Done()
 	err := context.Cause(ctx)
@@ -162,7 +165,21 @@ func (g *Gateway) Ready() error {
 	if err := g.stream.Ready(); err != nil {
 		return fmt.Errorf("redis: %w", err)
 	}
-	return g.tails.ready()
+	if err := g.tails.ready(); err != nil {
+		return err
+	}
+	if n := g.staleSlots.Load(); n > 0 {
+		return fmt.Errorf("%d slots are stale: their tails have brought nothing for %v", n, g.cfg.StaleAfter)
+	}
+	return nil
+}
+
+// shards are the members that may read as a group of their own.
+func (g *Gateway) shards() (ids []string) {
+	for _, m := range g.deps.Ring().Members() {
+		ids = append(ids, m.ID)
+	}
+	return append(ids, g.cfg.ID)
 }
 
 // Sessions is the number of sessions held, those in their handshake included.

@@ -29,6 +29,7 @@ type request struct {
 	named   bool // the client has asked for the subprotocol by name
 	onLeg   bool
 	goesOn  bool   // another gateway has begun the session
+	stale   bool   // it may be stale: better than to be without a gateway
 	session uint64 // its ID
 	client  string // the client's address; of a session on a leg
 }
@@ -104,7 +105,7 @@ func (g *Gateway) handle(ctx *fasthttp.RequestCtx) {
 func (g *Gateway) handleSession(ctx *fasthttp.RequestCtx) {
 	req, err := g.parse(ctx)
 	if err == nil {
-		err = g.admit()
+		err = g.admit(req)
 	}
 	if err != nil {
 		g.refuse(ctx, err)
@@ -123,10 +124,12 @@ func (g *Gateway) handleSession(ctx *fasthttp.RequestCtx) {
 }
 
 // admit takes a place for the session, which has to be released.
-func (g *Gateway) admit() *refusal {
+func (g *Gateway) admit(req *request) *refusal {
 	switch {
 	case g.draining.Load():
 		return &refusal{fasthttp.StatusServiceUnavailable, "draining", "this gateway drains", retryAfter}
+	case !req.stale && !g.slots[g.slotOf(req.topic)].vouches():
+		return &refusal{fasthttp.StatusServiceUnavailable, "stale", "what this gateway knows of the topic is too old", retryAfter}
 	case !g.reserve():
 		return &refusal{fasthttp.StatusServiceUnavailable, "full", "this gateway has all the sessions that it takes", retryAfter}
 	}

@@ -99,6 +99,7 @@ func startOn(t *testing.T, redis string, state ring.State, change func(*Config))
 	case <-time.After(20 * time.Second):
 		t.Fatalf("the gateway did not get warm: %v", r.g.Ready())
 	}
+	testcluster.Soon(t, "Redis is known to answer", func() bool { return r.stream.Ready() == nil })
 	return r
 }
 

@@ -13,6 +13,8 @@ type metrics struct {
 	goneOn  [formats]counter
 	closed  [closeReasons]counter
 	gaps    [gapReasons]counter
+	replays [replaySources]counter
+	latency prometheus.Histogram
 	refused *prometheus.CounterVec
 	frames  *prometheus.CounterVec
 	bad     *prometheus.CounterVec
@@ -22,7 +24,20 @@ type metrics struct {
 	logSqueezed  counter
 	replayReads  counter
 	replayErrors counter
+	turnedStale  counter
+	offered      counter
 }
+
+// replaySource says where a subscription that comes back goes on; it is the label of ringside_gateway_replays_total.
+type replaySource uint8
+
+const (
+	replayMemory replaySource = iota // in the log
+	replayStream                     // in pages that are read from the stream
+	replaySources
+)
+
+func (s replaySource) String() string { return [replaySources]string{"memory", "stream"}[s] }
 
 // workerCounts are counted by one loop, away from the others' cache lines.
 type workerCounts struct {
@@ -50,9 +65,21 @@ func newMetrics() *metrics {
 		return prometheus.NewCounterVec(prometheus.CounterOpts{Name: "ringside_gateway_" + name, Help: help}, []string{"reason"})
 	}
 	return &metrics{
+		latency: prometheus.NewHistogram(prometheus.HistogramOpts{
+			Name:    "ringside_gateway_delivery_seconds",
+			Help:    "Time from a message's entry into its stream until it was handed to the sockets of one event loop, by the clock of Redis.",
+			Buckets: []float64{.001, .002, .003, .005, .0075, .01, .02, .05, .1, .2, .5, 1, 2, 5, 10, 60},
+		}),
 		refused: vec("refused_total", "Handshakes turned down, by reason."),
 		frames:  vec("bad_frames_total", "Frames of clients that broke RFC 6455 or a limit, by reason."),
 		bad:     vec("bad_messages_total", "Messages of clients that could not be carried out, by reason."),
+	}
+}
+
+// delivered notes that a loop's sessions have been handed entries, now being the clock of Redis in µs. IDs are in ms, rounded down.
+func (m *metrics) delivered(entries []*entry, now int64) {
+	for _, e := range entries {
+		m.latency.Observe(float64(max(0, now-int64(e.at.ID.Ms)*1000-500)) / 1e6)
 	}
 }
 
@@ -87,6 +114,10 @@ var (
 	descLogLimit   = desc("log_limit_bytes", "Bound of ringside_gateway_log_bytes.")
 	descLimit      = desc("sessions_limit", "Bound of ringside_gateway_sessions.")
 	descSqueezed   = desc("log_squeezed_total", "Entries dropped from a log because all logs together had reached their bound.")
+	descReplays    = desc("replays_total", "Subscriptions that came with a position, by where they went on.", "source")
+	descStaleSlots = desc("stale_slots", "Tailed slots that have brought nothing for too long, or lag behind.")
+	descTurned     = desc("stale_total", "Times that a slot has become stale.")
+	descOffered    = desc("offered_total", "Sessions of stale slots offered to other gateways.")
 	descReads      = desc("replay_reads_total", "Pages of the past read from Redis.")
 	descReadErrors = desc("replay_errors_total", "Reads of the past that failed.")
 	descEpochs     = desc("epochs_total", "New epochs of streams noticed: Redis had lost data.")
@@ -118,6 +149,13 @@ func (g *Gateway) Collect(ch chan<- prometheus.Metric) {
 	for r := range gapReasons {
 		count(descGaps, m.gaps[r].Load(), r.String())
 	}
+	for s := range replaySources {
+		count(descReplays, m.replays[s].Load(), s.String())
+	}
+	count(descTurned, m.turnedStale.Load())
+	count(descOffered, m.offered.Load())
+	gauge(descStaleSlots, float64(g.staleSlots.Load()))
+	m.latency.Collect(ch)
 	var sum workerCounts
 	for _, w := range g.workers {
 		sum.messages.Add(w.counts.messages.Load())

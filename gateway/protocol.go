@@ -36,14 +36,20 @@ func encodeSubscribed(sub *sub) []byte {
 	return text(fmt.Appendf(nil, `{"type":"subscribed","topic":%s,"position":"%s"}`, sub.feed.topic.quoted, sub.last))
 }
 
-func encodeHeartbeat(f format, t *topic, at position.Position) []byte {
+// encodeHeartbeat moves the client's position on and tells how fresh its topic is. Of ringside.raw it is a ping, whose payload says
+// the latter.
+func encodeHeartbeat(f format, t *topic, at position.Position, fresh freshness) []byte {
+	j := fmt.Appendf(nil, `"asOf":%d,"lag":%d`, fresh.asOf, fresh.lag)
+	if fresh.stale {
+		j = append(j, `,"stale":true`...)
+	}
 	switch f {
 	case formatRaw:
-		return wsframe.AppendFrame(nil, wsframe.Ping, nil)
-	case formatSSE: // an event without data only moves the client's last event ID
-		return fmt.Appendf(nil, "id: %s\n\n", at)
+		return wsframe.AppendFrame(nil, wsframe.Ping, fmt.Appendf(nil, "{%s}", j))
+	case formatSSE:
+		return fmt.Appendf(nil, "id: %s\nevent: heartbeat\ndata: {%s}\n\n", at, j)
 	}
-	return text(fmt.Appendf(nil, `{"type":"heartbeat","topic":%s,"position":"%s"}`, t.quoted, at))
+	return text(fmt.Appendf(nil, `{"type":"heartbeat","topic":%s,"position":"%s",%s}`, t.quoted, at, j))
 }
 
 // encodeGap tells that what lies behind after, up to and including at, can't be had any more. ringside.raw has no

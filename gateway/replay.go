@@ -3,6 +3,7 @@ package gateway
 import (
 	"context"
 	"errors"
+	"slices"
 	"sort"
 
 	"go.uber.org/zap"
@@ -18,26 +19,74 @@ type replay struct {
 	running bool
 	asked   bool
 	from    position.ID // the lowest position asked for
-	page    *page       // the latest; sessions hold no reference, so that a slow one costs nothing
+	pages   []*page     // the latest; sessions hold no reference, so that a slow one costs nothing
 }
 
-// page is a stretch of a topic's past: all its entries in (from, to]. It is immutable.
+// page is a stretch of a topic's past: all its entries in (from, to]. It is immutable, but for used.
 type page struct {
 	epoch   uint32
 	from    position.ID
 	to      position.ID
-	first   position.ID // the first entry that the stream still had; zero when it had none
+	first   position.ID   // the first entry that the stream still had; zero when it had none
+	ids     []position.ID // of all entries of the slot in it, and from, if that is one
 	entries []*entry
+	bytes   int64
+
+	used bool // since the last sweep; guarded by the slot's mu
 }
 
 const (
 	replayEntries = 512     // entries of a slot that one read asks for at most
 	replayBytes   = 4 << 20 // about how many bytes a page shall have
+	replayPages   = 4       // pages of a topic that are kept, as long as somebody uses them
 )
 
 // covers reports whether what follows p is in the page.
 func (g *page) covers(p position.Position) bool {
-	return g != nil && g.epoch == p.Epoch && !p.ID.Less(g.from) && p.ID.Less(g.to)
+	return g.epoch == p.Epoch && !p.ID.Less(g.from) && p.ID.Less(g.to)
+}
+
+// find is the page that has what follows p; nil when there is none.
+func (r *replay) find(p position.Position) *page {
+	for _, g := range r.pages {
+		if g.covers(p) {
+			g.used = true
+			return g
+		}
+	}
+	return nil
+}
+
+// keep takes a page in, in place of the oldest where there are too many, and returns by how many bytes all have grown.
+func (r *replay) keep(g *page) int64 {
+	r.pages = append(r.pages, g)
+	return g.bytes - r.forget(replayPages)
+}
+
+// forget lets go of the oldest pages but for n, and returns how many bytes they had.
+func (r *replay) forget(n int) (freed int64) {
+	for len(r.pages) > n {
+		freed += r.pages[0].bytes
+		r.pages[0] = nil
+		r.pages = r.pages[1:]
+	}
+	if n == 0 {
+		r.pages = nil
+	}
+	return freed
+}
+
+// forgetUnused lets go of the pages that nobody has used since the last call, and returns how many bytes they had.
+func (r *replay) forgetUnused() (freed int64) {
+	r.pages = slices.DeleteFunc(r.pages, func(g *page) bool {
+		if !g.used {
+			freed += g.bytes
+		}
+		unused := !g.used
+		g.used = false
+		return unused
+	})
+	return freed
 }
 
 // trimmed reports whether the stream may once have had entries behind id that it has no more; then everything
@@ -46,10 +95,23 @@ func (g *page) trimmed(id position.ID) (to position.ID, ok bool) {
 	switch {
 	case g.first.IsZero():
 		return g.to, true
-	case id.Less(g.first):
+	case id.Less(g.first.Prev()):
 		return g.first.Prev(), true
 	}
 	return id, false
+}
+
+// foreign reports whether id is no position of this stream, although it lies within the page: positions are those of entries, or
+// stand just before one. What follows to is of this stream.
+func (g *page) foreign(id position.ID) (to position.ID, ok bool) {
+	i := sort.Search(len(g.ids), func(i int) bool { return !g.ids[i].Less(id) }) // the first not before id
+	switch {
+	case i < len(g.ids) && (g.ids[i] == id || g.ids[i].Prev() == id):
+		return id, false
+	case i < len(g.ids):
+		return g.ids[i].Prev(), true
+	}
+	return g.to, true
 }
 
 // after are the entries behind id.
@@ -57,22 +119,23 @@ func (g *page) after(id position.ID) []*entry {
 	return g.entries[sort.Search(len(g.entries), func(i int) bool { return id.Less(g.entries[i].at.ID) }):]
 }
 
-// replayPage hands the subscription what the present page has for it, and moves it into the log when that
+// replayPage hands the subscription what a page has for it, and moves it into the log when that
 // connects; else it asks for the next page.
 func (s *sub) replayPage() {
 	t, ses := s.feed.topic, s.session
-	t.slot.mu.Lock()
-	pg, epoch := t.replay.page, t.slot.at.Epoch
-	t.slot.mu.Unlock()
-	if epoch != s.last.Epoch {
-		s.state = subWaiting // placed anew, and told of the gap
-		s.start()
-		return
-	}
-	if pg.covers(s.last) {
-		if to, ok := pg.trimmed(s.last.ID); ok {
-			s.gap(gapTrimmed, s.last, position.Position{Epoch: pg.epoch, ID: to})
+	for {
+		t.slot.mu.Lock()
+		pg, epoch := t.replay.find(s.last), t.slot.at.Epoch
+		t.slot.mu.Unlock()
+		if epoch != s.last.Epoch {
+			s.state = subWaiting // placed anew, and told of the gap
+			s.start()
+			return
 		}
+		if pg == nil {
+			break
+		}
+		s.check(pg)
 		rest := pg.after(s.last.ID)
 		if ses.push(s, rest) < len(rest) || ses.blocked() {
 			return
@@ -95,6 +158,17 @@ func (s *sub) replayPage() {
 	t.slot.mu.Unlock()
 	if start {
 		ses.worker.g.readPast(t)
+	}
+}
+
+// check tells the client of a gap when the page does not go on where the subscription stands.
+func (s *sub) check(pg *page) {
+	if to, ok := pg.trimmed(s.last.ID); ok {
+		s.gap(gapTrimmed, s.last, position.Position{Epoch: pg.epoch, ID: to})
+		return
+	}
+	if to, ok := pg.foreign(s.last.ID); ok {
+		s.gap(gapEpoch, s.last, position.Position{Epoch: pg.epoch, ID: to})
 	}
 }
 
@@ -139,7 +213,7 @@ func (g *Gateway) readPast(t *topic) {
 
 func (g *Gateway) publishPage(t *topic, pg *page) {
 	t.slot.mu.Lock()
-	t.replay.page = pg
+	g.logBytes.Add(t.replay.keep(pg))
 	touched := t.touch(nil)
 	t.slot.mu.Unlock()
 	notify(touched)
@@ -170,18 +244,28 @@ func (g *Gateway) readPage(t *topic, from position.ID, at position.Position) (*p
 	}
 	g.metrics.replayReads.Add(1)
 	g.sawEntries(got.Entries)
-	pg := &page{epoch: edges.Epoch, from: from, to: got.Last, first: edges.First}
+	pg := &page{epoch: edges.Epoch, from: from, to: got.Last, first: edges.First, used: true}
 	if !got.More && pg.to.Less(at.ID) {
 		pg.to = at.ID
 	}
+	pg.take(t, got)
+	return pg, nil
+}
+
+// take takes the topic's entries, and the IDs of all.
+func (g *page) take(t *topic, got stream.Page) {
+	if got.Stands {
+		g.ids = append(g.ids, g.from)
+	}
 	for i := range got.Entries {
-		if e := &got.Entries[i]; e.Topic == t.name {
-			pg.entries = append(pg.entries, &entry{
-				at: position.Position{Epoch: pg.epoch, ID: e.ID}, topic: t, payload: e.Payload,
-			})
+		e := &got.Entries[i]
+		g.ids = append(g.ids, e.ID)
+		if e.Topic == t.name {
+			g.entries = append(g.entries, &entry{at: position.Position{Epoch: g.epoch, ID: e.ID}, topic: t, payload: e.Payload})
+			g.bytes += int64(entryOverhead + len(e.Payload))
 		}
 	}
-	return pg, nil
+	g.bytes += int64(len(g.ids)) * 16
 }
 
 // replayLimit is how many entries to ask for, by the size of those seen lately.

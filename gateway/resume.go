@@ -22,7 +22,7 @@ func (g *Gateway) ticket(req *request) string {
 func (g *Gateway) handleResume(ctx *fasthttp.RequestCtx) {
 	req, err := g.parseTicket(ctx)
 	if err == nil {
-		err = g.admit()
+		err = g.admit(req)
 	}
 	if err != nil {
 		g.refuse(ctx, err)
@@ -47,7 +47,7 @@ func (g *Gateway) parseTicket(ctx *fasthttp.RequestCtx) (*request, *refusal) {
 	}
 	return &request{
 		topic: t.Topic, since: t.Since, resumed: t.Resumed, format: format(t.Format), onLeg: true, goesOn: true,
-		session: t.Session, client: t.Client,
+		session: t.Session, client: t.Client, stale: len(ctx.Request.Header.Peek(leg.HeaderStale)) > 0,
 	}, nil
 }
 

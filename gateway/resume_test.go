@@ -160,6 +160,7 @@ func TestResumeHasExactlyTheMissing(t *testing.T) {
 func TestResumeOfWhatHasNotBegun(t *testing.T) {
 	twoGateways(t, nil, func(t *testing.T, a, b *rig) {
 		first, second := a.position("finals", "1"), a.position("finals", "2")
+		a.tailed("finals", second.String())
 		notBegun := leg.Resume{First: -1}
 		for _, next := range []*rig{b, a} {
 			l := a.leg("finals", upgradeHeaders...)

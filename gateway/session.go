@@ -40,6 +40,7 @@ type session struct {
 	nextBeat int64       // loop time, ms
 	since    int64       // full: when it last took something; closing: when it ends at the latest
 	goBy     int64       // told to go elsewhere: when it must have gone; else 0
+	offered  int64       // offered to other gateways: when; else 0
 }
 
 // closeGrace is how long a session that was told to go may take to do so, in ms.
@@ -375,7 +376,7 @@ func (s *session) Sweep(_ *eventloop.Conn, now int64) {
 		s.close(closeResume)
 		return
 	}
-	if s.resume != nil && s.resume.first != nil && now-s.resume.first.since > cfg.ReplayTimeout.Milliseconds() {
+	if s.resume != nil && s.resume.first != nil && now-s.resume.first.since > cfg.ReplayTimeout.Milliseconds() && !s.resume.first.excused() {
 		s.finish(closeNoReplay, reconnectDelay(backoffMax)) // the message that its client has a part of does not come
 		return
 	}
@@ -392,7 +393,7 @@ func (s *session) Sweep(_ *eventloop.Conn, now int64) {
 			sub.beat()
 			told = true
 		}
-		if sub.state != subLive && !s.blocked() && now-sub.since > cfg.ReplayTimeout.Milliseconds() {
+		if sub.state != subLive && !s.blocked() && now-sub.since > cfg.ReplayTimeout.Milliseconds() && !sub.excused() {
 			s.finish(closeNoReplay, reconnectDelay(backoffMax))
 		}
 	})
@@ -419,7 +420,8 @@ func (s *sub) beat() {
 		}
 	}
 	if r == nil {
-		r = newRecord(leg.Beacon, s.feed.topic.num, s.last, encodeHeartbeat(ses.format, s.feed.topic, s.last))
+		t := s.feed.topic
+		r = newRecord(leg.Beacon, t.num, s.last, encodeHeartbeat(ses.format, t, s.last, t.slot.freshnessAt(s.last)))
 	}
 	ses.worker.counts.heartbeats.Add(1)
 	ses.control(r.bytes(ses.onLeg))

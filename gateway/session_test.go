@@ -2,6 +2,7 @@ package gateway
 
 import (
 	"bufio"
+	"encoding/json"
 	"fmt"
 	"strings"
 	"testing"
@@ -9,6 +10,7 @@ import (
 
 	"github.com/fasthttp/websocket"
 
+	"github.com/ringside-edge/ringside/internal/position"
 	"github.com/ringside-edge/ringside/internal/testcluster"
 )
 
@@ -124,7 +126,7 @@ func TestSeveralTopics(t *testing.T) {
 		if m := c.want("unsubscribed"); m.Topic != "a" {
 			t.Errorf("got %+v", m)
 		}
-		r.publish("a", "unheard")
+		r.tailed("a", r.publish("a", "unheard"))
 		r.publish("b", "2")
 		if m := c.want("message"); m.Topic != "b" || string(m.Data) != "2" {
 			t.Errorf("got %+v", m)
@@ -230,13 +232,25 @@ func TestHeartbeat(t *testing.T) {
 			if !strings.HasPrefix(raw, `{"type":"heartbeat","topic":"quiet","position":"`) {
 				t.Fatalf("got %s", raw)
 			}
-			at = strings.TrimSuffix(strings.Split(raw, `"position":"`)[1], `"}`)
+			var beat struct {
+				Position  string
+				AsOf, Lag int64
+			}
+			if err := json.Unmarshal([]byte(raw), &beat); err != nil {
+				t.Fatal(err)
+			}
+			if p, _ := position.Parse(beat.Position); beat.AsOf != int64(p.ID.Ms) || beat.Lag < 0 || beat.Lag > 60_000 {
+				t.Errorf("freshness: got %s", raw)
+			}
+			at = beat.Position
 		}
 		raw := r.dial("quiet", "ringside.raw")
-		pinged := make(chan struct{}, 100)
-		raw.c.SetPingHandler(func(string) error { pinged <- struct{}{}; return nil })
+		pinged := make(chan string, 100)
+		raw.c.SetPingHandler(func(p string) error { pinged <- p; return nil })
 		go func() { _, _, _ = raw.c.ReadMessage() }()
-		<-pinged
+		if p := <-pinged; !strings.HasPrefix(p, `{"asOf":`) {
+			t.Errorf("ping: got %q, want the freshness", p)
+		}
 		raw.c.Close()
 	})
 }

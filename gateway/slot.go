@@ -22,7 +22,11 @@ type slot struct {
 	mu     sync.Mutex
 	warm   bool              // the tail stands at `at`
 	at     position.Position // everything up to here has been appended to the logs
+	begin  position.ID       // the mark of the epoch; zero when it is not known
+	seen   time.Time         // when the tail last brought something, beacons included
 	topics map[string]*topic
+
+	stale atomic.Bool // set by watchFreshness
 }
 
 // topic is one topic of a slot, with its log and the feeds of the loops that have subscribers.
@@ -78,7 +82,7 @@ func (s *slot) detach(f *feed, now time.Time) {
 		s.forget(t)
 	default:
 		t.idle = now
-		t.replay.page = nil
+		s.g.logBytes.Add(-t.replay.forget(0))
 	}
 }
 
@@ -89,8 +93,8 @@ func (s *slot) sweep(cutoff time.Time) {
 	for _, t := range s.topics {
 		if len(t.feeds) == 0 && t.idle.Before(cutoff) {
 			s.forget(t)
-		} else if !t.replay.running {
-			t.replay.page = nil // whoever still needs it asks again
+		} else {
+			s.g.logBytes.Add(-t.replay.forgetUnused()) // whoever still needs one asks again
 		}
 	}
 }
@@ -108,18 +112,18 @@ func (s *slot) coolIfUnused() bool {
 }
 
 func (s *slot) forget(t *topic) {
-	s.g.logBytes.Add(-int64(t.log.restart(position.ID{})))
+	s.g.logBytes.Add(-int64(t.log.restart(position.ID{})) - t.replay.forget(0))
 	s.g.topicCount.Add(-1)
 	delete(s.topics, t.name)
 }
 
-// started is the tail's word that it stands at `at`.
-func (s *slot) started(at position.Position) {
+// started is the tail's word that it stands at `at`, in an epoch that began at begin.
+func (s *slot) started(at position.Position, begin position.ID) {
 	var few [fewFeeds]*feed
 	touched := few[:0]
 	s.mu.Lock()
 	was, warm := s.at, s.warm
-	s.warm, s.at = true, at
+	s.warm, s.at, s.begin, s.seen = true, at, begin, time.Now()
 	for _, t := range s.topics {
 		if at != was || !warm {
 			s.g.logBytes.Add(-int64(t.log.restart(at.ID)))
@@ -144,6 +148,7 @@ func (s *slot) append(entries []stream.Entry) {
 		s.mu.Unlock()
 		return
 	}
+	s.seen = time.Now()
 	for i := range entries {
 		e := &entries[i]
 		if !s.at.ID.Less(e.ID) {
@@ -202,8 +207,8 @@ func notify(touched []*feed) {
 // sink hands what the tailer reads to the slots. It implements stream.Sink.
 type sink struct{ g *Gateway }
 
-func (k sink) TailStarted(n int, at position.Position) {
-	k.g.slots[n].started(at)
+func (k sink) TailStarted(n int, at position.Position, begin position.ID) {
+	k.g.slots[n].started(at, begin)
 	k.g.tails.started(n)
 }
 

@@ -1,6 +1,8 @@
 package gateway
 
 import (
+	"time"
+
 	"github.com/ringside-edge/ringside/internal/position"
 	"github.com/ringside-edge/ringside/leg"
 )
@@ -53,13 +55,18 @@ func (s *sub) start() {
 	t := s.feed.topic
 	t.slot.mu.Lock()
 	warm, at := t.slot.warm, t.slot.at
+	begin := position.Position{Epoch: at.Epoch, ID: t.slot.begin}
+	lost := s.resumed && (s.last.Epoch != at.Epoch || s.unheardOf())
 	var idx uint64
 	var inLog bool
-	lost := s.resumed && s.last.Epoch != at.Epoch
 	switch {
 	case !warm:
-	case !s.resumed || lost:
+	case !s.resumed:
 		idx, inLog = t.log.next(), true
+	case lost && s.last.Epoch == at.Epoch:
+		idx, inLog, begin = t.log.next(), true, at
+	case lost:
+		idx, inLog = t.log.seek(begin.ID)
 	case !at.ID.Less(s.last.ID):
 		idx, inLog = t.log.seek(s.last.ID)
 	}
@@ -69,10 +76,7 @@ func (s *sub) start() {
 	}
 	after := s.last
 	if !s.resumed {
-		after = at
-	}
-	if !s.resumed || lost {
-		s.last = at
+		after, s.last = at, at
 	}
 	if s.tell(after); s.session.conn.Open() {
 		s.greet(after)
@@ -80,16 +84,44 @@ func (s *sub) start() {
 	if !s.session.conn.Open() {
 		return
 	}
+	if lost {
+		s.gap(gapEpoch, after, begin)
+	}
 	switch {
-	case lost:
-		s.gap(gapEpoch, after, at)
-		s.live(idx)
 	case at.ID.Less(s.last.ID): // another gateway was ahead of this one's tail, which will get there
 	case inLog:
+		if s.resumed {
+			s.session.worker.g.metrics.replays[replayMemory].Add(1)
+		}
 		s.live(idx)
 	default:
+		s.session.worker.g.metrics.replays[replayStream].Add(1)
 		s.state = subReplay
 	}
+}
+
+// unheardOf reports whether the position is ahead of what the slot is known to have, although the tail has read all that there was
+// when the subscription came: then it belongs to data that Redis has lost. The caller holds the slot's mu.
+func (s *sub) unheardOf() bool {
+	slot := s.feed.topic.slot
+	if !slot.warm || !slot.at.ID.Less(s.last.ID) {
+		return false
+	}
+	since := s.session.worker.loop.Now() - s.since - unheardMargin
+	read := slot.g.tailer.Now(slot.n)/1000 - int64(slot.at.ID.Ms)
+	return since > unheardMargin && time.Since(slot.seen).Milliseconds() < since && read < since
+}
+
+// unheardMargin is what clocks and gateways may differ by, ms.
+const unheardMargin = 1000
+
+// excused reports whether it is known that Redis keeps the subscription waiting: its client is told that it is stale.
+func (s *sub) excused() bool {
+	if s.feed == nil {
+		return false
+	}
+	slot := s.feed.topic.slot
+	return slot.stale.Load() || slot.g.stream.Ready() != nil
 }
 
 func (s *sub) live(next uint64) {

@@ -35,7 +35,7 @@ func newTails(g *Gateway) *tails {
 const sweepEvery = 5 * time.Second
 
 // run keeps the tailer's slots up to date until ctx ends.
-func (t *tails) run(ctx context.Context, want func([]int)) {
+func (t *tails) run(ctx context.Context, want func(own, follow []int)) {
 	changed, unsubscribe := t.g.deps.Changed()
 	defer unsubscribe()
 	sweep := time.NewTicker(sweepEvery)
@@ -56,19 +56,21 @@ func (t *tails) run(ctx context.Context, want func([]int)) {
 }
 
 // reconcile computes the wanted slots and tells the tailer when they have changed.
-func (t *tails) reconcile(want func([]int)) {
+func (t *tails) reconcile(want func(own, follow []int)) {
 	var owned [topics.Slots]bool
 	for _, n := range t.g.prospect().Owned(t.g.cfg.ID) {
 		owned[n] = true
 	}
-	var slots []int
-	changed := false
+	var own, follow []int
 	t.mu.Lock()
+	changed := t.owned != owned
 	t.owned, t.placed = owned, true
 	for n := range t.g.slots {
-		is := owned[n] || t.keep(t.g.slots[n])
+		is := owned[n]
 		if is {
-			slots = append(slots, n)
+			own = append(own, n)
+		} else if is = t.keep(t.g.slots[n]); is {
+			follow = append(follow, n)
 		}
 		if is != t.wanted[n] {
 			changed, t.wanted[n] = true, is
@@ -78,7 +80,7 @@ func (t *tails) reconcile(want func([]int)) {
 	t.checkWarm()
 	t.mu.Unlock()
 	if changed {
-		want(slots)
+		want(own, follow)
 	}
 }
 

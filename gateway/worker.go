@@ -27,6 +27,7 @@ type worker struct {
 
 	owed       float64 // of a drain: sessions that should have been sent away by now
 	drainShare float64 // of a drain: sessions per tick; 0 before the first
+	leaving    exodus  // of stale slots
 
 	counts *workerCounts
 }

@@ -21,6 +21,7 @@ const (
 	HeaderShard  = "Ringside-Shard"  // answer: the gateway's shard ID
 	HeaderClient = "Ringside-Client" // request: the client's address
 	HeaderAuth   = "Ringside-Auth"   // request: what [Keyring.Sign] returns
+	HeaderStale  = "Ringside-Stale"  // request to resume: a gateway that lags behind will do, the others have refused
 	HeaderTicket = "Ringside-Ticket" // answer: the session's ticket; request to resume: the same, once more
 
 	Version = "v1" // of the leg

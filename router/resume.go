@@ -99,7 +99,11 @@ func (r *Router) targets(m *move) []*shard {
 // openLeg asks a gateway to go on with a session and returns the descriptor of the leg.
 func (r *Router) openLeg(ctx context.Context, m *move, sh *shard) (int, dialOutcome, error) {
 	left := min(time.Until(m.until), r.cfg.HandshakeTimeout)
-	c, outcome, err := r.ask(ctx, leg.MethodResume, sh, max(left, time.Millisecond), leg.HeaderTicket+": "+leg.TicketText(m.ticket)+"\r\n")
+	headers := leg.HeaderTicket + ": " + leg.TicketText(m.ticket) + "\r\n"
+	if m.urgent() && m.pause > 0 { // nobody was fresh: better a gateway that says so to the client than none
+		headers += leg.HeaderStale + ": 1\r\n"
+	}
+	c, outcome, err := r.ask(ctx, leg.MethodResume, sh, max(left, time.Millisecond), headers)
 	r.metrics.dials[outcome].Add(1)
 	if err != nil {
 		return -1, outcome, err

@@ -2,13 +2,14 @@
 //
 // A [Client] publishes, reads the past, and makes a [Tailer], which hands every entry of the wanted slots to a [Sink] in
 // the stream's order. Both survive the loss of Redis: the client connects again for ever and says meanwhile that it is not
-// ready, and tails go on behind the last entry that they have handed out.
+// ready, and tails go on behind the last entry that they have handed out, or say that the stream has lost data.
 //
 // The keys of a slot lie in one hash slot of a Redis Cluster, and those of 16 slots together:
 //
 //	ringside:{<slot / 16>}:<slot>:stream      the entries: fields id, topic, payload
 //	ringside:{<slot / 16>}:<slot>:epoch       which life of the stream this is
 //	ringside:{<slot / 16>}:<slot>:id:<key>    an idempotency key that was used, and its entry
+//	ringside:{<slot / 16>}:wake:<boot>        ends the blocked reads of one process; of short life
 //	ringside:slots                            the number of slots that this Redis was set up with
 //
 // The package alone knows the Redis library.
@@ -33,64 +34,77 @@ import (
 
 // Config is how Redis is used. A zero field takes the default that stands beside it.
 type Config struct {
-	URL        string        // redis://, rediss:// or unix://; required
-	Name       string        // shown in CLIENT LIST; "ringside"
-	OpTimeout  time.Duration // 2s: for a single command, connecting included
-	Retention  time.Duration // 10m: how long entries are kept, and how long an idempotency key counts
-	MaxLen     int64         // 100,000: entries of one stream at most, an emergency brake
-	MaxPayload int           // 1 MiB: bytes of a payload
+	URL         string        // redis://, unix://, redis-sentinel://, redis-cluster://, or rediss for TLS; required
+	TLS         TLS           // of the rediss schemes
+	Name        string        // shown in CLIENT LIST; "ringside"
+	OpTimeout   time.Duration // 2s: for a single command, connecting included
+	Retention   time.Duration // 10m: how long entries are kept, and how long an idempotency key counts
+	MaxLen      int64         // 100,000: entries of one stream at most, an emergency brake
+	MaxPayload  int           // 1 MiB: bytes of a payload
+	MinReplicas int           // 0: replicas that must have a message before its publish is acknowledged
+	WaitTimeout time.Duration // 1s: how long they may take
 }
 
 // Client is a connection to Redis that comes back by itself. Its methods are safe for concurrent use.
 type Client struct {
+	// Fixed after New.
 	cfg     Config
 	opt     rueidis.ClientOption
+	top     topology
 	log     *zap.Logger
 	metrics *metrics
 
-	connected chan struct{}  // closed when redis is there
-	redis     rueidis.Client // valid once connected is closed
+	connected chan struct{}                  // closed when there has been a link
+	link      atomic.Pointer[rueidis.Client] // the present one
+	look      chan struct{}                  // something failed in a way that the next check should look at
+	changes   atomic.Uint64                  // servers that were replaced, or restarted, so far
+	tailer    atomic.Pointer[Tailer]         // for the metrics
 
-	lastOK      atomic.Int64 // UnixNano of the last answer to a health check
-	clockOffset atomic.Int64 // ms that the clock of Redis is ahead of ours
-	published   [topic.Slots]atomic.Uint32
+	lastOK atomic.Int64 // UnixNano of the last answer to a check
 
 	mu      sync.Mutex
-	lastErr error // guarded by mu: of the last health check that failed
+	lastErr error // guarded by mu: of the last check that failed
+
+	// Owned by Run.
+	servers map[string]string // identity by address
+	failing time.Time         // since when checks have failed; zero when they don't
 }
 
 const (
-	healthEvery = time.Second
-	healthStale = 3 * time.Second // without an answer for so long the client is not ready
-	bufferSize  = 32 << 10        // of each connection and direction
-	ringScale   = 7               // 2^7 commands in flight on a connection
-	keySlots    = "ringside:slots"
+	checkEvery = time.Second
+	checkStale = 3 * time.Second // without an answer for so long the client is not ready
+	bufferSize = 32 << 10        // of each connection and direction
+	ringScale  = 7               // 2^7 commands in flight on a connection
+	keySlots   = "ringside:slots"
 )
 
 // New checks cfg. It connects to nothing.
 func New(cfg Config, log *zap.Logger) (*Client, error) {
-	opt, err := rueidis.ParseURL(cfg.URL)
+	opt, top, err := options(&cfg)
 	if err != nil {
-		return nil, errors.New("the Redis URL is not understood: want redis://, rediss:// or unix://") // without the URL, which may hold a password
+		return nil, err
 	}
 	setDefault(&cfg.Name, "ringside")
 	setDefault(&cfg.OpTimeout, 2*time.Second)
 	setDefault(&cfg.Retention, 10*time.Minute)
 	setDefault(&cfg.MaxLen, 100_000)
 	setDefault(&cfg.MaxPayload, 1<<20)
-	if cfg.OpTimeout < 0 || cfg.Retention < 0 || cfg.MaxLen < 0 || cfg.MaxPayload < 0 {
-		return nil, errors.New("time-outs, retention and sizes of Redis must be positive")
+	setDefault(&cfg.WaitTimeout, time.Second)
+	if cfg.OpTimeout < 0 || cfg.Retention < 0 || cfg.MaxLen < 0 || cfg.MaxPayload < 0 || cfg.MinReplicas < 0 || cfg.WaitTimeout < 0 {
+		return nil, errors.New("time-outs, retention, replicas and sizes of Redis must be positive")
 	}
 	opt.ClientName = strings.ReplaceAll(cfg.Name, " ", "-") // Redis refuses names with spaces
 	opt.DisableCache = true                                 // client-side caching is not used, and not everywhere known
 	opt.DisableRetry = true                                 // what failed is told: a repeated write would be a second entry
 	opt.ReadBufferEachConn, opt.WriteBufferEachConn = bufferSize, bufferSize
 	opt.RingScaleEachConn = ringScale
-	opt.PipelineMultiplex = -1 // one connection for all commands: pipelined it is never the bottleneck, and the health check vouches for it
+	opt.PipelineMultiplex = -1 // one connection for all commands: pipelined it is never the bottleneck, and the check vouches for it
 	opt.ConnWriteTimeout = cfg.OpTimeout
 	opt.Dialer = net.Dialer{Timeout: cfg.OpTimeout, KeepAlive: 15 * time.Second}
-	opt.ForceSingleClient = true
-	return &Client{cfg: cfg, opt: opt, log: log, metrics: newMetrics(), connected: make(chan struct{})}, nil
+	return &Client{
+		cfg: cfg, opt: opt, top: top, log: log, metrics: newMetrics(),
+		connected: make(chan struct{}), look: make(chan struct{}, 1), servers: make(map[string]string),
+	}, nil
 }
 
 func setDefault[T comparable](v *T, def T) {
@@ -104,16 +118,17 @@ func setDefault[T comparable](v *T, def T) {
 // must not be used; while Redis is away it keeps trying. It must be called once.
 func (c *Client) Run(ctx context.Context) error {
 	defer func() {
-		select {
-		case <-c.connected:
-			c.redis.Close()
-		default:
+		if r := c.link.Load(); r != nil {
+			(*r).Close()
 		}
 	}()
-	tick := time.NewTicker(healthEvery)
+	tick := time.NewTicker(checkEvery)
 	defer tick.Stop()
 	for {
 		err := c.check(ctx)
+		if ctx.Err() != nil {
+			return nil
+		}
 		var fatal *setupError
 		if errors.As(err, &fatal) {
 			return err
@@ -123,6 +138,7 @@ func (c *Client) Run(ctx context.Context) error {
 		case <-ctx.Done():
 			return nil
 		case <-tick.C:
+		case <-c.look:
 		}
 	}
 }
@@ -132,64 +148,38 @@ type setupError struct{ message string }
 
 func (e *setupError) Error() string { return e.message }
 
-// check connects when that is still to be done, and asks Redis for its time.
-func (c *Client) check(ctx context.Context) error {
-	ctx, cancel := context.WithTimeout(ctx, c.cfg.OpTimeout)
-	defer cancel()
-	select {
-	case <-c.connected:
-		return c.compareClocks(ctx, c.redis)
-	default:
-		return c.connect(ctx)
-	}
-}
-
-// compareClocks asks Redis for its time and remembers how far it is from ours.
-func (c *Client) compareClocks(ctx context.Context, r rueidis.Client) error {
-	before := time.Now()
-	parts, err := r.Do(ctx, r.B().Time().Build()).AsStrSlice()
-	if err != nil {
-		return err
-	}
-	if len(parts) != 2 {
-		return errors.New("TIME was answered in a way that is not understood")
-	}
-	s, err1 := strconv.ParseInt(parts[0], 10, 64)
-	us, err2 := strconv.ParseInt(parts[1], 10, 64)
-	if err := errors.Join(err1, err2); err != nil {
-		return err
-	}
-	middle := before.Add(time.Since(before) / 2)
-	c.clockOffset.Store(s*1000 + us/1000 - middle.UnixMilli())
-	return nil
-}
-
+// connect makes the first link, or one in place of a link that has got stuck.
 func (c *Client) connect(ctx context.Context) error {
 	r, err := rueidis.NewClient(c.opt)
 	if err != nil {
-		return err
+		return explain(err)
 	}
-	// The clocks before anybody publishes: what is trimmed depends on them.
 	if err = checkSlots(ctx, r); err == nil {
-		err = c.compareClocks(ctx, r)
+		err = checkRights(ctx, r)
 	}
 	if err != nil {
 		r.Close()
-		return err
+		return explain(err)
 	}
-	c.redis = r
-	close(c.connected)
+	old := c.link.Swap(&r)
+	if old == nil {
+		close(c.connected)
+		return nil
+	}
+	c.metrics.reconnects.Add(1)
+	(*old).Close()
 	return nil
 }
 
 // checkSlots records the number of slots in a new Redis and compares it in another.
 func checkSlots(ctx context.Context, r rueidis.Client) error {
 	want := strconv.Itoa(topic.Slots)
-	err := r.Do(ctx, r.B().Setnx().Key(keySlots).Value(want).Build()).Error()
-	if err != nil {
-		return err
-	}
 	got, err := r.Do(ctx, r.B().Get().Key(keySlots).Build()).ToString()
+	if rueidis.IsRedisNil(err) {
+		if err = r.Do(ctx, r.B().Setnx().Key(keySlots).Value(want).Build()).Error(); err == nil {
+			got, err = r.Do(ctx, r.B().Get().Key(keySlots).Build()).ToString()
+		}
+	}
 	if err != nil {
 		return err
 	}
@@ -200,7 +190,7 @@ func checkSlots(ctx context.Context, r rueidis.Client) error {
 	return nil
 }
 
-// note remembers the outcome of a health check and logs changes.
+// note remembers the outcome of a check and logs changes.
 func (c *Client) note(err error) {
 	c.mu.Lock()
 	was := c.lastErr
@@ -216,7 +206,7 @@ func (c *Client) note(err error) {
 	case err != nil:
 		c.metrics.healthErrors.Add(1)
 		if was == nil {
-			c.log.Warn("redis does not answer; trying on", zap.Error(err))
+			c.log.Warn("redis does not answer as it should; trying on", zap.Error(err))
 		}
 	}
 }
@@ -230,21 +220,16 @@ func (c *Client) Ready() error {
 		return c.lastErr
 	case c.lastOK.Load() == 0:
 		return errors.New("not connected yet")
-	case time.Since(time.Unix(0, c.lastOK.Load())) > healthStale:
-		return fmt.Errorf("no answer for more than %v", healthStale)
+	case time.Since(time.Unix(0, c.lastOK.Load())) > checkStale:
+		return fmt.Errorf("no answer for more than %v", checkStale)
 	}
 	return nil
 }
 
-// client is the connection, or [ErrUnavailable] while there has not been one yet.
+// client is the present link, or [ErrUnavailable] while there has not been one yet.
 func (c *Client) client() (rueidis.Client, error) {
-	select {
-	case <-c.connected:
-		return c.redis, nil
-	default:
-		return nil, fmt.Errorf("%w: not connected yet", ErrUnavailable)
+	if r := c.link.Load(); r != nil {
+		return *r, nil
 	}
+	return nil, fmt.Errorf("%w: not connected yet", ErrUnavailable)
 }
-
-// now is the clock of Redis in ms, as well as we know it.
-func (c *Client) now() int64 { return time.Now().UnixMilli() + c.clockOffset.Load() }

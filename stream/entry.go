@@ -2,8 +2,6 @@ package stream
 
 import (
 	"context"
-	"strconv"
-	"time"
 
 	"github.com/redis/rueidis"
 	"go.uber.org/zap"
@@ -15,9 +13,12 @@ import (
 // Entry is one entry of a slot's stream.
 type Entry struct {
 	ID      position.ID
-	Topic   string // empty: nothing for anybody (an epoch's mark, a poisonous entry); the position moves on all the same
+	Topic   string // empty: nothing for anybody (a mark, a beacon, a repetition, poison); the position moves on all the same
 	Key     string // idempotency key, empty for none
 	Payload []byte // the receiver's to keep, not to change
+	Epoch   uint32 // of an epoch's mark; else 0
+
+	claimed bool // Key is known to be the first of its kind
 }
 
 // Page is a stretch of a slot's stream.
@@ -25,6 +26,7 @@ type Page struct {
 	Entries []Entry
 	Last    position.ID // the last entry read; zero when there was none
 	More    bool        // there may be more behind Last
+	Stands  bool        // the entry that the page begins behind is there
 }
 
 // Range reads up to limit entries of a slot behind after, of all its topics. Errors wrap [ErrUnavailable] or
@@ -36,17 +38,35 @@ func (c *Client) Range(ctx context.Context, slot int, after position.ID, limit i
 	}
 	ctx, cancel := context.WithTimeout(ctx, c.cfg.OpTimeout)
 	defer cancel()
-	cmd := r.B().Xrange().Key(Key(slot)).Start("(" + after.String()).End("+").Count(int64(limit)).Build()
-	msgs, err := r.Do(ctx, cmd).ToArray()
+	msgs, err := c.rangeFrom(ctx, r, slot, after, limit+1)
 	if err != nil {
-		return Page{}, outcome(err)
+		return Page{}, err
 	}
-	p := Page{More: len(msgs) == limit}
-	p.Entries, err = c.decode(slot, msgs, nil)
+	es, err := c.decode(slot, msgs, nil)
+	if err != nil {
+		return Page{}, err
+	}
+	p := Page{Entries: es}
+	if len(es) > 0 && es[0].ID == after {
+		p.Stands, p.Entries = true, es[1:]
+	}
+	if len(p.Entries) >= limit {
+		p.Entries, p.More = p.Entries[:limit], true
+	}
 	if n := len(p.Entries); n > 0 {
 		p.Last = p.Entries[n-1].ID
 	}
-	return p, err
+	return p, c.dropRepeated(ctx, slot, p.Entries)
+}
+
+// rangeFrom reads up to limit entries from the entry `from` on.
+func (c *Client) rangeFrom(ctx context.Context, r rueidis.CoreClient, slot int, from position.ID, limit int) ([]rueidis.RedisMessage, error) {
+	cmd := r.B().Xrange().Key(Key(slot)).Start(from.String()).End("+").Count(int64(limit)).Build()
+	msgs, err := r.Do(ctx, cmd).ToArray()
+	if err != nil {
+		return nil, outcome(err)
+	}
+	return msgs, nil
 }
 
 // decode appends entries as Redis gives them, an array of [ID, [field, value, …]], to es. What is no entry of ours
@@ -72,8 +92,8 @@ func (c *Client) decode(slot int, msgs []rueidis.RedisMessage, es []Entry) ([]En
 			}
 		}
 		if reason := c.fill(&e, slot, fields); reason != "" {
-			e = Entry{ID: e.ID}
-			if reason != fieldEpoch && c.metrics.poison(slot, e.ID, reason) {
+			e = Entry{ID: e.ID, Epoch: e.Epoch}
+			if reason != fieldEpoch && reason != fieldBeacon && c.metrics.poison(slot, e.ID, reason) {
 				c.log.Warn("passed over an entry that is no message", zap.String("key", Key(slot)),
 					zap.Stringer("entry", e.ID), zap.String("reason", reason))
 			}
@@ -96,10 +116,16 @@ func (c *Client) fill(e *Entry, slot int, fields []rueidis.RedisMessage) (reason
 			e.Key = string(value)
 		case fieldPayload:
 			e.Payload, hasPayload = value, true
-		case fieldEpoch:
-			if len(fields) == 2 {
-				return fieldEpoch
+		case fieldClaimed:
+			e.claimed = true
+		case fieldEpoch, fieldBeacon:
+			if len(fields) > 2 {
+				continue
 			}
+			if name == fieldEpoch {
+				e.Epoch, _, _ = parseEpoch(string(value)) // 0 when it is none
+			}
+			return name
 		}
 	}
 	switch {
@@ -113,10 +139,4 @@ func (c *Client) fill(e *Entry, slot int, fields []rueidis.RedisMessage) (reason
 		return "slot"
 	}
 	return ""
-}
-
-// blockCommand waits for entries behind the cursors.
-func blockCommand(r rueidis.CoreClient, keys, ids []string, count int, block time.Duration) rueidis.Completed {
-	return r.B().Arbitrary("XREAD").Args("COUNT", strconv.Itoa(count), "BLOCK", millis(block), "STREAMS").
-		Keys(keys...).Args(ids...).Blocking()
 }

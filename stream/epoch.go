@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"math/rand/v2"
 	"strconv"
+	"strings"
 
 	"github.com/redis/rueidis"
 
@@ -15,64 +16,93 @@ import (
 // Edges are the ends of a slot's stream.
 type Edges struct {
 	Epoch uint32      // never 0
+	Begin position.ID // the epoch's mark, with which it began; zero when that is not known
 	First position.ID // the oldest entry that is still there; zero when there is none
 	Last  position.ID // the newest; zero when there is none
+
+	lastSum string // of the content of Last
+	headSum string // of the content of the entry that was asked for; empty when it is not there
+	added   int64  // entries that were ever added; -1 when the server does not count them
 }
 
-// edgesScript returns a stream's epoch, first and last entry ID. A stream without an epoch gets one, and with it a first
-// entry, its mark, so that the oldest position anybody can have lies on an entry: whoever stands before the first entry
-// has missed what was trimmed, and nobody else has. With ARGV[2] it gets a new epoch, provided that it still has that one.
+// edgesScript returns a stream's epoch, first and last entry ID, and what the entry ARGV[3] contains. A stream without an epoch
+// gets one, and with it a first entry, its mark, so that the oldest position anybody can have lies on an entry: whoever stands
+// before the first entry has missed what was trimmed, and nobody else has. With ARGV[2] it gets a new epoch, provided that it
+// still has that one.
 //
-// KEYS: stream, epoch key. ARGV: new epoch, epoch to be replaced or "".
+// KEYS: stream, epoch key. ARGV: new epoch, epoch to be replaced or "", ID of an entry.
 //
 //nolint:gochecknoglobals // a constant
-var edgesScript = rueidis.NewLuaScript(`
-local epoch = redis.call('GET', KEYS[2])
-if not epoch or epoch == ARGV[2] then
-  epoch = ARGV[1]
-  redis.call('SET', KEYS[2], epoch)
-  redis.call('XADD', KEYS[1], '*', 'epoch', epoch)
-end
-local first = redis.call('XRANGE', KEYS[1], '-', '+', 'COUNT', 1)
-local last = redis.call('XREVRANGE', KEYS[1], '+', '-', 'COUNT', 1)
-return {epoch, first[1] and first[1][1] or '', last[1] and last[1][1] or ''}
+var edgesScript = newScript(`
+local v = enter(KEYS[1], KEYS[2], ARGV[1])
+if string.match(v, '^%d+') == ARGV[2] then v = begin(KEYS[1], KEYS[2], ARGV[1]) end
+local function id(e) return e and e[1] or '' end
+local function sum(e) return e and redis.sha1hex(table.concat(e[2], '\0')) or '' end
+local first = redis.call('XRANGE', KEYS[1], '-', '+', 'COUNT', 1)[1]
+local last = redis.call('XREVRANGE', KEYS[1], '+', '-', 'COUNT', 1)[1]
+local head = redis.call('XRANGE', KEYS[1], ARGV[3], ARGV[3])[1]
+return {v, id(first), id(last), sum(last), sum(head), digits(added(KEYS[1]))}
 `)
 
 // Edges reads the ends of a slot's stream. Errors wrap [ErrUnavailable] or [ErrAmbiguous].
-func (c *Client) Edges(ctx context.Context, slot int) (Edges, error) { return c.edges(ctx, slot, "") }
-
-// renew gives a slot's stream a new epoch, unless somebody else has replaced old already.
-func (c *Client) renew(ctx context.Context, slot int, old uint32) (Edges, error) {
-	return c.edges(ctx, slot, formatEpoch(old))
-}
-
-func (c *Client) edges(ctx context.Context, slot int, replace string) (Edges, error) {
-	r, err := c.client()
+func (c *Client) Edges(ctx context.Context, slot int) (Edges, error) {
+	es, err := c.edges(ctx, []edgesOf{{slot: slot}})
 	if err != nil {
 		return Edges{}, err
 	}
+	return es[0], nil
+}
+
+// edgesOf asks for the edges of a slot, whether the entry head is there, and, unless replace is 0, for a new epoch in its place.
+type edgesOf struct {
+	slot    int
+	head    position.ID
+	replace uint32
+}
+
+// edges asks for many at once. It is one round trip.
+func (c *Client) edges(ctx context.Context, asked []edgesOf) ([]Edges, error) {
+	r, err := c.client()
+	if err != nil {
+		return nil, err
+	}
 	ctx, cancel := context.WithTimeout(ctx, c.cfg.OpTimeout)
 	defer cancel()
-	parts, err := edgesScript.Exec(ctx, r, []string{Key(slot), epochKey(slot)}, []string{newEpoch(), replace}).AsStrSlice()
+	calls := make([]call, len(asked))
+	for i, a := range asked {
+		replace := ""
+		if a.replace != 0 {
+			replace = formatEpoch(a.replace)
+		}
+		calls[i] = call{[]string{Key(a.slot), epochKey(a.slot)}, []string{newEpoch(), replace, a.head.String()}}
+	}
+	es := make([]Edges, len(asked))
+	for i, res := range edgesScript.run(ctx, r, calls...) {
+		if err := es[i].parse(res); err != nil {
+			return nil, fmt.Errorf("slot %d: %w", asked[i].slot, err)
+		}
+	}
+	return es, nil
+}
+
+func (e *Edges) parse(res rueidis.RedisResult) error {
+	parts, err := res.AsStrSlice()
 	if err != nil {
-		return Edges{}, outcome(err)
+		return outcome(err)
 	}
-	if len(parts) != 3 {
-		return Edges{}, errors.New("the edges script was answered in a way that is not understood")
+	if len(parts) != 6 {
+		return errors.New("the edges script was answered in a way that is not understood")
 	}
-	var e Edges
-	if e.Epoch, err = parseEpoch(parts[0]); err != nil {
-		return Edges{}, fmt.Errorf("key %s: %w", epochKey(slot), err)
-	}
+	var errs [4]error
+	e.Epoch, e.Begin, errs[0] = parseEpoch(parts[0])
 	for i, id := range []*position.ID{&e.First, &e.Last} {
-		if parts[i+1] == "" {
-			continue
-		}
-		if *id, err = position.ParseID(parts[i+1]); err != nil {
-			return Edges{}, err
+		if parts[i+1] != "" {
+			*id, errs[1+i] = position.ParseID(parts[i+1])
 		}
 	}
-	return e, nil
+	e.lastSum, e.headSum = parts[3], parts[4]
+	e.added, errs[3] = strconv.ParseInt(parts[5], 10, 64)
+	return errors.Join(errs[:]...)
 }
 
 // newEpoch is an epoch that there was not before, with all but certainty.
@@ -80,10 +110,16 @@ func newEpoch() string { return formatEpoch(1 + rand.Uint32N(1<<32-1)) }
 
 func formatEpoch(e uint32) string { return strconv.FormatUint(uint64(e), 10) }
 
-func parseEpoch(s string) (uint32, error) {
-	n, err := strconv.ParseUint(s, 10, 32)
+// parseEpoch reads the value of an epoch key: the epoch and the ID of its mark.
+func parseEpoch(s string) (uint32, position.ID, error) {
+	number, mark, _ := strings.Cut(s, " ")
+	n, err := strconv.ParseUint(number, 10, 32)
 	if err != nil || n == 0 {
-		return 0, fmt.Errorf("%.20q is no epoch", s)
+		return 0, position.ID{}, fmt.Errorf("%.20q is no epoch", s)
 	}
-	return uint32(n), nil
+	if mark == "" {
+		return uint32(n), position.ID{}, nil
+	}
+	id, err := position.ParseID(mark)
+	return uint32(n), id, err
 }

@@ -9,6 +9,7 @@ import (
 	"time"
 
 	"github.com/alicebob/miniredis/v2"
+	"github.com/redis/rueidis"
 	"go.uber.org/goleak"
 	"go.uber.org/zap"
 
@@ -28,7 +29,12 @@ func both(t *testing.T, f func(t *testing.T, url string)) {
 // start runs a client until the test ends.
 func start(t *testing.T, cfg Config) *Client {
 	t.Helper()
-	c, err := New(cfg, zap.NewNop())
+	return startWith(t, cfg, zap.NewNop())
+}
+
+func startWith(t *testing.T, cfg Config, log *zap.Logger) *Client {
+	t.Helper()
+	c, err := New(cfg, log)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -98,7 +104,7 @@ func (h *heard) change(f func()) {
 	}
 }
 
-func (h *heard) TailStarted(slot int, at position.Position) {
+func (h *heard) TailStarted(slot int, at position.Position, _ position.ID) {
 	h.change(func() { h.at[slot], h.lost[slot] = at, false; h.starts[slot]++ })
 }
 
@@ -139,23 +145,46 @@ func (h *heard) wait(what string, ok func() bool) {
 	}
 }
 
-// tail runs a tailer with slots until the test ends.
-func tailOf(t *testing.T, c *Client, slots ...int) (*heard, *Tailer) {
+// kinds runs a test for tails that follow, and for those that own.
+func kinds(t *testing.T, f func(t *testing.T, k kind)) {
+	t.Run("followed", func(t *testing.T) { f(t, followed) })
+	t.Run("owned", func(t *testing.T) { f(t, owned) })
+}
+
+// want has slots read as k.
+func (k kind) want(tl *Tailer, slots ...int) {
+	if k == owned {
+		tl.Want(slots, nil)
+		return
+	}
+	tl.Want(nil, slots)
+}
+
+// tailOf runs a tailer of shard g1 that reads slots as k until the test ends.
+func tailOf(t *testing.T, c *Client, k kind, slots ...int) (*heard, *Tailer) {
 	t.Helper()
 	h := newHeard(t)
-	tl := c.NewTailer(h)
-	tl.Want(slots)
+	tl := c.NewTailer(TailConfig{Sink: h, Shard: "g1"})
+	k.want(tl, slots...)
+	_ = run(t, h, tl, len(slots))
+	return h, tl
+}
+
+// run runs a tailer until the test ends.
+func run(t *testing.T, h *heard, tl *Tailer, slots int) (stop func()) {
+	t.Helper()
 	ctx, cancel := context.WithCancel(context.Background())
 	done := make(chan error, 1)
 	go func() { done <- tl.Run(ctx) }()
-	t.Cleanup(func() {
+	stop = sync.OnceFunc(func() {
 		cancel()
 		if err := <-done; err != nil {
 			t.Errorf("Run: %v", err)
 		}
 	})
-	h.wait("all tails have started", func() bool { return len(h.starts) == len(slots) })
-	return h, tl
+	t.Cleanup(stop)
+	h.wait("all tails have started", func() bool { return len(h.starts) == slots })
+	return stop
 }
 
 func (h *heard) wantPayloads(topic string, want ...string) {
@@ -174,4 +203,14 @@ func allSlots() (s []int) {
 		s = append(s, i)
 	}
 	return s
+}
+
+// linkOf is the client's present link.
+func linkOf(t *testing.T, c *Client) rueidis.Client {
+	t.Helper()
+	r, err := c.client()
+	if err != nil {
+		t.Fatal(err)
+	}
+	return r
 }

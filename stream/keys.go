@@ -5,9 +5,9 @@ import "strconv"
 // groupSize is how many slots share a hash tag, and with it a node of a Redis Cluster.
 const groupSize = 16
 
-func prefix(slot int) string {
-	return "ringside:{" + strconv.Itoa(slot/groupSize) + "}:" + strconv.Itoa(slot) + ":"
-}
+func tag(slot int) string { return "ringside:{" + strconv.Itoa(slot/groupSize) + "}:" }
+
+func prefix(slot int) string { return tag(slot) + strconv.Itoa(slot) + ":" }
 
 // Key is the stream of a slot.
 func Key(slot int) string { return prefix(slot) + "stream" }
@@ -16,10 +16,15 @@ func epochKey(slot int) string { return prefix(slot) + "epoch" }
 
 func idKey(slot int, id string) string { return prefix(slot) + "id:" + id }
 
-// Fields of an entry. Anybody may write one; those of an epoch's mark are ours.
+// Fields of an entry. Anybody may write one; the others than id, topic and payload are ours.
 const (
 	fieldID      = "id"
 	fieldTopic   = "topic"
 	fieldPayload = "payload"
-	fieldEpoch   = "epoch"
+	fieldClaimed = "claimed" // the id is known to be new: the publish script has looked
+	fieldEpoch   = "epoch"   // alone: the mark that begins an epoch
+	fieldBeacon  = "beacon"  // alone: a sign of life in a quiet stream, with its epoch
 )
+
+// groupPrefix begins the names of the consumer groups; the shard's ID follows.
+const groupPrefix = "gateway-fanout:"

@@ -2,6 +2,7 @@ package stream
 
 import (
 	"errors"
+	"strconv"
 	"sync"
 	"sync/atomic"
 	"time"
@@ -18,16 +19,26 @@ type metrics struct {
 	duration  prometheus.Histogram
 	poisoned  *prometheus.CounterVec
 
-	braked       atomic.Uint64
-	healthErrors atomic.Uint64
-	tailErrors   atomic.Uint64
-	wakeErrors   atomic.Uint64
-	epochs       atomic.Uint64
-	reads        atomic.Uint64
-	entries      atomic.Uint64
+	braked        atomic.Uint64
+	healthErrors  atomic.Uint64
+	tailErrors    atomic.Uint64
+	wakeErrors    atomic.Uint64
+	epochs        atomic.Uint64
+	serverChanges atomic.Uint64
+	reconnects    atomic.Uint64
+	acked         atomic.Uint64
+	inherited     atomic.Uint64
+	contested     atomic.Uint64
+	collected     atomic.Uint64
+	duplicates    atomic.Uint64
+	beacons       atomic.Uint64
+	watchErrors   atomic.Uint64
+	reads         atomic.Uint64
+	entries       atomic.Uint64
 
 	mu       sync.Mutex
 	poisonAt [topic.Slots]position.ID // guarded by mu: the newest poisonous entry that was reported
+	repeatAt [topic.Slots]position.ID // guarded by mu: the newest repetition that was counted
 }
 
 func newMetrics() *metrics {
@@ -80,6 +91,18 @@ func (m *metrics) poison(slot int, id position.ID, reason string) bool {
 	return true
 }
 
+// repeated counts an entry that repeats an id, once however often it is read, and reports whether it is new.
+func (m *metrics) repeated(slot int, id position.ID) bool {
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	if !m.repeatAt[slot].Less(id) {
+		return false
+	}
+	m.repeatAt[slot] = id
+	m.duplicates.Add(1)
+	return true
+}
+
 //nolint:gochecknoglobals // descriptors are constants in all but name
 var counters = []struct {
 	desc *prometheus.Desc
@@ -90,15 +113,38 @@ var counters = []struct {
 	{desc("tail_errors_total", "Connections of tails that were lost."), func(m *metrics) *atomic.Uint64 { return &m.tailErrors }},
 	{desc("wake_errors_total", "Wake-ups of blocked reads that failed."), func(m *metrics) *atomic.Uint64 { return &m.wakeErrors }},
 	{desc("epochs_total", "Streams found to have begun a new life."), func(m *metrics) *atomic.Uint64 { return &m.epochs }},
+	{desc("server_changes_total", "Redis servers found to be others than before, or started anew."), func(m *metrics) *atomic.Uint64 { return &m.serverChanges }},
+	{desc("reconnects_total", "Links to Redis made anew because they led nowhere."), func(m *metrics) *atomic.Uint64 { return &m.reconnects }},
+	{desc("acked_total", "Entries of owned slots acknowledged."), func(m *metrics) *atomic.Uint64 { return &m.acked }},
+	{desc("inherited_total", "Entries found pending when a tail took its group over."), func(m *metrics) *atomic.Uint64 { return &m.inherited }},
+	{desc("contested_total", "Slots found to be read by another process as the same shard."), func(m *metrics) *atomic.Uint64 { return &m.contested }},
+	{desc("groups_collected_total", "Consumer groups of departed shards destroyed."), func(m *metrics) *atomic.Uint64 { return &m.collected }},
+	{desc("duplicates_total", "Entries dropped because an earlier one has the same id."), func(m *metrics) *atomic.Uint64 { return &m.duplicates }},
+	{desc("beacons_total", "Beacons added to quiet streams."), func(m *metrics) *atomic.Uint64 { return &m.beacons }},
+	{desc("watch_errors_total", "Looks at the tailed streams that Redis did not answer."), func(m *metrics) *atomic.Uint64 { return &m.watchErrors }},
 	{desc("reads_total", "Blocking reads that were answered."), func(m *metrics) *atomic.Uint64 { return &m.reads }},
 	{desc("entries_total", "Entries read by tails."), func(m *metrics) *atomic.Uint64 { return &m.entries }},
 }
 
+// Of each tailed slot: at most 256 series each.
+//
 //nolint:gochecknoglobals // see above
-var descUp = desc("up", "1 while Redis answers.")
+var (
+	descUp         = desc("up", "1 while Redis answers.")
+	descLag        = slotDesc("lag_entries", "Entries of an owned slot's stream that its tail has not read yet.")
+	descLagSeconds = slotDesc("lag_seconds", "How far the tail of a slot is behind the newest entry of the stream.")
+	descWatermark  = slotDesc("watermark_age_seconds", "Age of the newest instant up to which all of a slot is known to have been read.")
+	descPending    = slotDesc("pending_entries", "Entries of an owned slot that this shard's consumer has read and not acknowledged.")
+	descWindow     = slotDesc("window_seconds", "Age of the oldest entry in the stream of an owned slot: how far back clients can go.")
+	descLength     = slotDesc("window_entries", "Entries in the stream of an owned slot, beacons included.")
+)
 
 func desc(name, help string) *prometheus.Desc {
 	return prometheus.NewDesc("ringside_stream_"+name, help, nil, nil)
+}
+
+func slotDesc(name, help string) *prometheus.Desc {
+	return prometheus.NewDesc("ringside_stream_"+name, help, []string{"slot"}, nil)
 }
 
 // Describe implements prometheus.Collector.
@@ -117,4 +163,38 @@ func (c *Client) Collect(ch chan<- prometheus.Metric) {
 	c.metrics.publishes.Collect(ch)
 	c.metrics.duration.Collect(ch)
 	c.metrics.poisoned.Collect(ch)
+	if t := c.tailer.Load(); t != nil {
+		t.collectStats(ch)
+	}
 }
+
+// collectStats gives the metrics of the tailed slots.
+func (t *Tailer) collectStats(ch chan<- prometheus.Metric) {
+	for slot := range topic.Slots {
+		s, ok := t.Stats(slot)
+		if !ok {
+			continue
+		}
+		label := strconv.Itoa(slot)
+		gauge := func(d *prometheus.Desc, v float64) {
+			ch <- prometheus.MustNewConstMetric(d, prometheus.GaugeValue, v, label)
+		}
+		now := t.Now(slot) / 1000
+		gauge(descWatermark, seconds(s.Age(now)))
+		if s.Last.IsZero() { // not looked at yet
+			continue
+		}
+		gauge(descLagSeconds, seconds(max(0, int64(s.Last.Ms)-int64(s.At.ID.Ms))))
+		if !s.Owned {
+			continue
+		}
+		if s.Lag >= 0 {
+			gauge(descLag, float64(s.Lag))
+		}
+		gauge(descPending, float64(s.Pending))
+		gauge(descWindow, seconds(max(0, now-int64(s.First.Ms))))
+		gauge(descLength, float64(s.Length))
+	}
+}
+
+func seconds(ms int64) float64 { return float64(ms) / 1000 }

@@ -32,6 +32,8 @@ type Message struct {
 	Topic   string
 	ID      string // idempotency key; empty for none
 	Payload []byte
+	// Replicas must have the message before the publish is acknowledged; Config.MinReplicas is the least.
+	Replicas int
 }
 
 // Published is the answer to a publish.
@@ -45,34 +47,31 @@ type Published struct {
 // maxID is the length of the longest idempotency key.
 const maxID = 255
 
-// publishScript adds an entry and returns its ID and the epoch. With an idempotency key that was used before it adds
-// nothing and returns the first entry's ID.
+// publishScript adds an entry and returns its ID, the value of the epoch key, whether it is that of an earlier publish, and how
+// many entries the length limit cost. With an idempotency key that was used before it adds nothing and returns the first entry's
+// ID; it then writes all the same when replicas are to be waited for, because WAIT counts who has the connection's last write.
 //
-// KEYS: stream, epoch key, id key. ARGV: new epoch, topic, payload, id or "", expiry of the id in ms, least ID to keep.
+// KEYS: stream, epoch key, id key. ARGV: new epoch, topic, payload, id or "", retention in ms, greatest length, "1" to write always.
 //
 //nolint:gochecknoglobals // a constant
-var publishScript = rueidis.NewLuaScript(`
-local epoch = redis.call('GET', KEYS[2])
-if not epoch then
-  epoch = ARGV[1]
-  redis.call('SET', KEYS[2], epoch)
-  redis.call('XADD', KEYS[1], '*', 'epoch', epoch)
+var publishScript = newScript(`
+local v = enter(KEYS[1], KEYS[2], ARGV[1])
+if ARGV[4] == '' then
+  local entry, braked = add(KEYS[1], ARGV[5], ARGV[6], 'id', '', 'topic', ARGV[2], 'payload', ARGV[3])
+  return {entry, v, 0, braked}
 end
-if ARGV[4] ~= '' then
-  local first = redis.call('GET', KEYS[3])
-  if first then
-    return {first, epoch, 1}
-  end
+local first = redis.call('GET', KEYS[3])
+if first then
+  if ARGV[7] == '1' then redis.call('PEXPIRE', KEYS[3], ARGV[5]) end
+  return {first, v, 1, 0}
 end
-local entry = redis.call('XADD', KEYS[1], 'MINID', '~', ARGV[6], '*', 'id', ARGV[4], 'topic', ARGV[2], 'payload', ARGV[3])
-if ARGV[4] ~= '' then
-  redis.call('SET', KEYS[3], entry, 'PX', ARGV[5])
-end
-return {entry, epoch, 0}
+local entry, braked = add(KEYS[1], ARGV[5], ARGV[6], 'id', ARGV[4], 'topic', ARGV[2], 'payload', ARGV[3], 'claimed', '1')
+redis.call('SET', KEYS[3], entry, 'PX', ARGV[5])
+return {entry, v, 0, braked}
 `)
 
-// Publish writes m to its topic's stream and returns when Redis has taken it. Errors wrap [ErrTooLarge], [ErrID],
-// [ErrUnavailable], [ErrAmbiguous], or are of type [*topic.Error].
+// Publish writes m to its topic's stream and returns when Redis has taken it, and as many replicas as were asked for. Errors wrap
+// [ErrTooLarge], [ErrID], [ErrUnavailable], [ErrAmbiguous], or are of type [*topic.Error].
 func (c *Client) Publish(ctx context.Context, m Message) (Published, error) {
 	p, err := c.publish(ctx, m)
 	c.metrics.published(p, err)
@@ -93,61 +92,84 @@ func (c *Client) publish(ctx context.Context, m Message) (Published, error) {
 	if err != nil {
 		return Published{}, err
 	}
-	ctx, cancel := context.WithTimeout(ctx, c.cfg.OpTimeout)
-	defer cancel()
+	replicas := max(c.cfg.MinReplicas, m.Replicas)
 	slot := topic.Slot(m.Topic)
-	keys := []string{Key(slot), epochKey(slot), idKey(slot, m.ID)}
-	args := []string{newEpoch(), m.Topic, rueidis.BinaryString(m.Payload), m.ID, millis(c.cfg.Retention), c.minID()}
-	started := time.Now()
-	parts, err := publishScript.Exec(ctx, r, keys, args).ToArray()
-	c.metrics.took(time.Since(started))
-	if err != nil {
-		return Published{}, outcome(err)
+	pub := call{
+		[]string{Key(slot), epochKey(slot), idKey(slot, m.ID)},
+		[]string{
+			newEpoch(), m.Topic, rueidis.BinaryString(m.Payload), m.ID, millis(c.cfg.Retention),
+			strconv.FormatInt(c.cfg.MaxLen, 10), strconv.Itoa(min(replicas, 1)),
+		},
 	}
 	p := Published{Topic: m.Topic, Slot: slot}
-	if err := p.parse(parts); err != nil {
-		return Published{}, fmt.Errorf("%w: %w", ErrAmbiguous, err)
+	started := time.Now()
+	if replicas == 0 {
+		ctx, cancel := context.WithTimeout(ctx, c.cfg.OpTimeout)
+		defer cancel()
+		err = c.published(&p, publishScript.run(ctx, r, pub)[0])
+	} else {
+		err = c.publishReplicated(ctx, r, &p, pub, replicas)
 	}
-	c.brake(ctx, r, slot)
+	c.metrics.took(time.Since(started))
+	if err != nil {
+		c.suspect(err)
+		return Published{}, err
+	}
 	return p, nil
 }
 
-func (p *Published) parse(parts []rueidis.RedisMessage) error {
-	if len(parts) != 3 {
-		return errors.New("the publish script was answered in a way that is not understood")
+// publishReplicated publishes and waits for replicas, on one connection: WAIT asks who has the connection's last write.
+func (c *Client) publishReplicated(ctx context.Context, r rueidis.Client, p *Published, pub call, replicas int) error {
+	ctx, cancel := context.WithTimeout(ctx, c.cfg.OpTimeout+c.cfg.WaitTimeout)
+	defer cancel()
+	conn, release := r.Dedicate()
+	defer release()
+	if err := c.published(p, publishScript.run(ctx, conn, pub)[0]); err != nil {
+		conn.Close()
+		return err
+	}
+	n, err := conn.Do(ctx, conn.B().Wait().Numreplicas(int64(replicas)).Timeout(c.cfg.WaitTimeout.Milliseconds()).Build()).AsInt64()
+	switch {
+	case err != nil:
+		conn.Close()
+		return fmt.Errorf("%w: WAIT: %w", ErrAmbiguous, err)
+	case n < int64(replicas):
+		return fmt.Errorf("%w: %d of %d replicas have it after %v", ErrAmbiguous, n, replicas, c.cfg.WaitTimeout)
+	}
+	return nil
+}
+
+// published reads what the publish script returned.
+func (c *Client) published(p *Published, res rueidis.RedisResult) error {
+	parts, err := res.ToArray()
+	if err != nil {
+		return outcome(err)
+	}
+	braked, err := p.parse(parts)
+	if err != nil {
+		return fmt.Errorf("%w: %w", ErrAmbiguous, err)
+	}
+	c.metrics.braked.Add(uint64(braked))
+	return nil
+}
+
+func (p *Published) parse(parts []rueidis.RedisMessage) (braked int64, err error) {
+	if len(parts) != 4 {
+		return 0, errors.New("the publish script was answered in a way that is not understood")
 	}
 	id, err1 := parts[0].ToString()
 	epoch, err2 := parts[1].ToString()
 	duplicate, err3 := parts[2].AsInt64()
-	if err := errors.Join(err1, err2, err3); err != nil {
-		return err
-	}
-	var err error
-	if p.Position.ID, err = position.ParseID(id); err != nil {
-		return err
+	braked, err4 := parts[3].AsInt64()
+	if err := errors.Join(err1, err2, err3, err4); err != nil {
+		return 0, err
 	}
 	p.Duplicate = duplicate == 1
-	p.Position.Epoch, err = parseEpoch(epoch)
-	return err
-}
-
-// brakeEvery is after how many publishes of ours a stream's length is looked at.
-const brakeEvery = 128
-
-// brake keeps a stream that grows faster than its retention allows for from filling Redis. It is best effort, and counted.
-func (c *Client) brake(ctx context.Context, r rueidis.Client, slot int) {
-	if c.published[slot].Add(1)%brakeEvery != 0 {
-		return
+	if p.Position.ID, err = position.ParseID(id); err != nil {
+		return 0, err
 	}
-	cmd := r.B().Xtrim().Key(Key(slot)).Maxlen().Almost().Threshold(strconv.FormatInt(c.cfg.MaxLen, 10)).Build()
-	if n, err := r.Do(ctx, cmd).AsInt64(); err == nil && n > 0 {
-		c.metrics.braked.Add(uint64(n))
-	}
-}
-
-// minID is the least entry ID that lies within the retention.
-func (c *Client) minID() string {
-	return strconv.FormatInt(max(0, c.now()-c.cfg.Retention.Milliseconds()), 10)
+	p.Position.Epoch, _, err = parseEpoch(epoch)
+	return braked, err
 }
 
 func millis(d time.Duration) string { return strconv.FormatInt(d.Milliseconds(), 10) }

@@ -4,13 +4,12 @@ import (
 	"context"
 	"errors"
 	"fmt"
-	"maps"
-	"slices"
+	"strconv"
 	"time"
 
 	"github.com/redis/rueidis"
 
-	"github.com/ringside-edge/ringside/internal/position"
+	"github.com/ringside-edge/ringside/internal/fault"
 )
 
 const (
@@ -19,134 +18,140 @@ const (
 	readBytes = 4 << 20         // about how many bytes of a slot it shall take
 )
 
-// session reads over one connection until that fails, which it reports, or ctx ends.
-func (r *reader) session(ctx context.Context) error {
-	conn, release := r.c.redis.Dedicate()
-	defer release()
-	stop := context.AfterFunc(ctx, conn.Close)
-	defer stop()
-	for ctx.Err() == nil {
-		if err := r.sync(ctx); err != nil {
-			return err
-		}
-		if err := r.read(ctx, conn); err != nil {
-			conn.Close()
-			return err
-		}
-		r.failing = false
-	}
-	return ctx.Err()
-}
-
-// sync starts the tails that are wanted and not there or lost, and ends those that are not wanted.
-func (r *reader) sync(ctx context.Context) error {
-	r.mu.Lock()
-	wanted := r.wanted
-	r.mu.Unlock()
-	changed := false
-	for i, want := range wanted {
-		slot := r.first + i
-		t := r.tails[slot]
-		if t != nil && t.want != want {
-			delete(r.tails, slot)
-			t, changed = nil, true
-		}
-		if want == 0 || t != nil && !t.lost {
-			continue
-		}
-		edges, err := r.c.Edges(ctx, slot)
-		if err != nil {
-			return err
-		}
-		if t == nil {
-			t = &tail{slot: slot, want: want, at: position.Position{Epoch: edges.Epoch, ID: edges.Last}}
-			r.tails[slot], changed = t, true
-		} else if err := r.resume(ctx, t, edges); err != nil {
-			return err
-		}
-		t.lost = false
-		r.sink.TailStarted(slot, t.at)
-	}
-	if changed || r.keys == nil {
-		r.layOut()
-	}
-	return nil
-}
-
-// layOut prepares what every read needs of the tails.
-func (r *reader) layOut() {
-	r.order = slices.SortedFunc(maps.Values(r.tails), func(a, b *tail) int { return a.slot - b.slot })
-	r.keys, r.byKey = nil, make(map[string]*tail, len(r.order))
-	for _, t := range r.order {
-		k := Key(t.slot)
-		r.keys = append(r.keys, k)
-		r.byKey[k] = t
-	}
-	r.keys = append(r.keys, r.wakeKey)
-}
-
-// resume decides where a tail goes on after the connection was lost: where it stood, if the stream is still the same and
-// has not been set back, and else at the end of its new life.
-func (r *reader) resume(ctx context.Context, t *tail, edges Edges) (err error) {
-	if edges.Epoch == t.at.Epoch && edges.Last.Less(t.at.ID) {
-		if edges, err = r.c.renew(ctx, t.slot, t.at.Epoch); err != nil {
-			return err
-		}
-	}
-	if edges.Epoch != t.at.Epoch {
-		r.c.metrics.epochs.Add(1)
-		t.at = position.Position{Epoch: edges.Epoch, ID: edges.Last}
-	}
-	return nil
-}
-
 // read waits for entries and hands them on.
 func (r *reader) read(ctx context.Context, conn rueidis.DedicatedClient) error {
-	r.ids = r.ids[:0]
-	for _, t := range r.order {
-		r.ids = append(r.ids, t.at.ID.String())
-	}
-	r.ids = append(r.ids, r.wake.String())
 	// A Redis that stops without a word must not hold the read for ever.
-	ctx, cancel := context.WithTimeout(ctx, blockFor+r.c.cfg.OpTimeout)
+	op, cancel := context.WithTimeout(ctx, blockFor+r.t.c.cfg.OpTimeout)
 	defer cancel()
-	got, err := streams(conn.Do(ctx, blockCommand(conn, r.keys, r.ids, r.count(), blockFor)))
+	cmds := append(r.ackCommands(conn), r.readCommand(conn))
+	results := conn.DoMulti(op, cmds...)
+	for _, res := range results[:len(results)-1] {
+		if err := res.Error(); err != nil {
+			return fmt.Errorf("XACK: %w", err)
+		}
+	}
+	got, err := streams(results[len(results)-1])
 	if err != nil {
+		return explain(err)
+	}
+	r.t.c.metrics.reads.Add(1)
+	if err := r.woken(conn, got); err != nil {
 		return err
 	}
-	r.c.metrics.reads.Add(1)
-	for key, msgs := range got {
-		if key == r.wakeKey {
-			es, err := r.c.decode(-1, msgs, nil)
-			if err != nil {
-				return err
-			}
-			r.wake = es[len(es)-1].ID
-			continue
+	if r.kind == owned && len(got) > 0 {
+		if err := r.guard(ctx, conn, got); err != nil {
+			return err
 		}
-		if err := r.hand(r.byKey[key], msgs); err != nil {
+	}
+	if fault.Enabled {
+		fault.Stall()
+	}
+	for key, msgs := range got {
+		if err := r.hand(ctx, r.byKey[key], msgs); err != nil {
 			return fmt.Errorf("%s: %w", key, err)
 		}
 	}
 	return nil
 }
 
-// hand gives a slot's entries to the sink.
-func (r *reader) hand(t *tail, msgs []rueidis.RedisMessage) error {
-	if t == nil || len(msgs) == 0 {
-		return errors.New("redis gave a stream that was not asked for, or without entries")
+// readCommand waits for entries behind the tails, and of the wake stream.
+func (r *reader) readCommand(conn rueidis.DedicatedClient) rueidis.Completed {
+	cmd := conn.B().Arbitrary("XREAD")
+	if r.kind == owned {
+		cmd = conn.B().Arbitrary("XREADGROUP").Args("GROUP", r.t.group, r.t.boot)
 	}
-	es, err := r.c.decode(t.slot, msgs, make([]Entry, 0, len(msgs)))
+	r.ids = r.ids[:0]
+	for _, t := range r.order {
+		if r.kind == owned {
+			r.ids = append(r.ids, ">")
+		} else {
+			r.ids = append(r.ids, t.at.ID.String())
+		}
+	}
+	if r.kind == owned {
+		r.ids = append(r.ids, ">")
+	} else {
+		r.ids = append(r.ids, r.wake.String())
+	}
+	return cmd.Args("COUNT", strconv.Itoa(r.count()), "BLOCK", millis(blockFor), "STREAMS").Keys(r.keys...).Args(r.ids...).Blocking()
+}
+
+// woken takes the wake stream's entries out of what was read.
+func (r *reader) woken(conn rueidis.DedicatedClient, got map[string][]rueidis.RedisMessage) error {
+	msgs := got[r.wakeKey]
+	if len(msgs) == 0 {
+		return nil
+	}
+	delete(got, r.wakeKey)
+	es, err := r.t.c.decode(-1, msgs, nil)
 	if err != nil {
 		return err
 	}
-	for i := range es {
-		r.sizes += (len(es[i].Payload) - r.sizes) / 16
+	r.wake = es[len(es)-1].ID
+	if r.kind != owned {
+		return nil
 	}
-	r.c.metrics.entries.Add(uint64(len(es)))
-	t.at.ID = es[len(es)-1].ID
-	r.sink.TailEntries(t.slot, es)
+	cmd := conn.B().Xack().Key(r.wakeKey).Group(r.t.group).Id(idsOf(es)...).Build()
+	ctx, cancel := context.WithTimeout(context.Background(), r.t.c.cfg.OpTimeout)
+	defer cancel()
+	return conn.Do(ctx, cmd).Error()
+}
+
+func idsOf(es []Entry) []string {
+	ids := make([]string, len(es))
+	for i := range es {
+		ids[i] = es[i].ID.String()
+	}
+	return ids
+}
+
+// hand gives a slot's entries to the sink, but for those that it has had already.
+func (r *reader) hand(ctx context.Context, t *tail, msgs []rueidis.RedisMessage) error {
+	if t == nil || len(msgs) == 0 {
+		return errors.New("redis gave a stream that was not asked for, or without entries")
+	}
+	c := r.t.c
+	es, err := c.decode(t.slot, msgs, make([]Entry, 0, len(msgs)))
+	if err != nil {
+		return err
+	}
+	if r.kind == owned {
+		t.acks = append(t.acks, idsOf(es)...)
+	}
+	for len(es) > 0 && !t.at.ID.Less(es[0].ID) {
+		es, msgs = es[1:], msgs[1:]
+	}
+	if err := c.dropRepeated(ctx, t.slot, es); err != nil {
+		return err
+	}
+	for len(es) > 0 {
+		n := r.untilMark(t, es)
+		if n > 0 {
+			for i := range es[:n] {
+				r.sizes += (len(es[i].Payload) - r.sizes) / 16
+			}
+			c.metrics.entries.Add(uint64(n))
+			t.passed(es[n-1].ID, n, &msgs[n-1])
+			r.t.cfg.Sink.TailEntries(t.slot, es[:n])
+			es, msgs = es[n:], msgs[n:]
+			continue
+		}
+		mark := es[0]
+		r.enter(t, Edges{Epoch: mark.Epoch, Begin: mark.ID})
+		r.t.cfg.Sink.TailStarted(t.slot, t.at, t.begin)
+		es, msgs = es[1:], msgs[1:]
+	}
 	return nil
+}
+
+// untilMark is how many entries come before the mark of another epoch.
+func (r *reader) untilMark(t *tail, es []Entry) int {
+	for i := range es {
+		if es[i].Epoch != 0 && es[i].Epoch != t.at.Epoch {
+			return i
+		}
+	}
+	return len(es)
 }
 
 // count is how many entries of a slot to take at once, by the size of those seen lately.

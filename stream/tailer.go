@@ -5,190 +5,150 @@ import (
 	"fmt"
 	"math/rand/v2"
 	"sync"
+	"sync/atomic"
 	"time"
+
+	"go.uber.org/zap"
 
 	"github.com/ringside-edge/ringside/internal/position"
 	"github.com/ringside-edge/ringside/internal/topic"
 )
 
-// Sink takes what a [Tailer] reads. Calls for one slot come one after another, from one goroutine; those for different
-// slots may come at once. They must not block for long: they hold up up to 64 slots.
+// Sink takes what a [Tailer] reads. Calls for one slot come one after another; those for different slots may come at once. They
+// must not block for long: they hold up up to 64 slots.
 type Sink interface {
-	// TailStarted says that the tail stands at `at`: every entry behind it will come. It is called again after
-	// TailLost; with another epoch when the stream has lost data meanwhile, so that positions of the old epoch are void.
-	TailStarted(slot int, at position.Position)
-	// TailEntries hands over entries in ID order; never none.
+	// TailStarted says that the tail stands at `at`: every entry behind it will come. It is called again after TailLost, and
+	// whenever the stream has begun a new epoch, so that positions of the old one are void. An epoch that began while the tail
+	// stood is told at its mark, so that all of it follows; begin is the ID of the mark, zero when it is not known.
+	TailStarted(slot int, at position.Position, begin position.ID)
+	// TailEntries hands over entries in ID order; never none. Those without a topic only move the position on.
 	TailEntries(slot int, entries []Entry)
 	// TailLost says that nothing is known of the slot until the next TailStarted.
 	TailLost(slot int, err error)
 }
 
-// readerSlots is how many slots one connection reads: a blocking read costs Redis for every key at each wake, so that a few
-// of this size are cheaper than one of all. It is a multiple of the group, for a Cluster's sake.
+// TailConfig is how a [Tailer] reads. A zero field takes the default that stands beside it.
+type TailConfig struct {
+	Shard   string          // whose group reads the owned slots; required when there are any
+	Sink    Sink            // required
+	Beacon  time.Duration   // 1s: a slot that has been quiet for so long gets a beacon from its owner, for twice as long from others
+	Members func() []string // the shards there are: groups of others are collected; nil collects none
+}
+
+// kind is how a slot is read.
+type kind uint8
+
+const (
+	unread   kind = iota
+	followed      // by plain reads
+	owned         // through the shard's consumer group, and acknowledged
+)
+
+// Slots that one connection reads: a blocking read costs Redis for every key at each wake, so that a few of this size are cheaper
+// than one of all. In a Cluster only keys of one group can be read at once.
 const readerSlots = 64
 
 // Tailer reads the wanted slots as they grow. Its methods are safe for concurrent use.
 type Tailer struct {
-	readers []*reader
+	// Fixed after NewTailer.
+	c     *Client
+	cfg   TailConfig
+	group string
+	boot  string // names this process: the group's consumer, the wake streams
+	width int    // slots of a reader
+
+	mu        sync.Mutex
+	wanted    [topic.Slots]kind      // guarded by mu
+	times     [topic.Slots]uint64    // guarded by mu: counts how often a slot came to be wanted
+	tails     [topic.Slots]*tail     // guarded by mu: those that some reader has, or has let go of for another
+	contested [topic.Slots]time.Time // guarded by mu: until when the slot is only followed, because another process reads as this shard
+	readers   [][2]*reader           // by the first slot; followed, owned
+
+	clocks [topic.Slots / groupSize]atomic.Int64 // µs that the clock of the group's server is ahead of ours
 }
 
-// NewTailer makes a tailer for sink, which wants no slot yet.
-func (c *Client) NewTailer(sink Sink) *Tailer {
-	t := &Tailer{}
-	boot := fmt.Sprintf("%016x", rand.Uint64())
-	for first := 0; first < topic.Slots; first += readerSlots {
-		t.readers = append(t.readers, &reader{
-			c: c, sink: sink, first: first,
-			wakeKey: fmt.Sprintf("ringside:{%d}:wake:%s", first/groupSize, boot),
-			kicked:  make(chan struct{}, 1),
-			tails:   make(map[int]*tail),
-		})
+// NewTailer makes a tailer, which wants no slot yet.
+func (c *Client) NewTailer(cfg TailConfig) *Tailer {
+	setDefault(&cfg.Beacon, time.Second)
+	t := &Tailer{c: c, cfg: cfg, group: groupPrefix + cfg.Shard, boot: fmt.Sprintf("%016x", rand.Uint64()), width: readerSlots}
+	if c.top == cluster {
+		t.width = groupSize
 	}
+	for first := 0; first < topic.Slots; first += t.width {
+		t.readers = append(t.readers, [2]*reader{newReader(t, first, followed), newReader(t, first, owned)})
+	}
+	c.tailer.Store(t)
 	return t
 }
 
 // Run reads until ctx ends. It must be called once.
 func (t *Tailer) Run(ctx context.Context) error {
 	var wg sync.WaitGroup
-	for _, r := range t.readers {
-		wg.Go(func() { r.run(ctx) })
-		wg.Go(func() { r.wakeUp(ctx) })
+	for _, pair := range t.readers {
+		for _, r := range pair {
+			wg.Go(func() { r.run(ctx) })
+			wg.Go(func() { r.wakeUp(ctx) })
+		}
 	}
+	wg.Go(func() { t.watch(ctx) })
+	wg.Go(func() { t.collect(ctx) })
 	wg.Wait()
 	return nil
 }
 
-// Want says which slots to read: all of slots and no other. It returns at once. A slot that is wanted anew is started anew,
-// without waiting for a read that is under way to end.
-func (t *Tailer) Want(slots []int) {
-	var wanted [topic.Slots]bool
-	for _, s := range slots {
-		wanted[s] = true
+// Want says which slots to read, owned and others: all of these and no other. It returns at once. A slot that is wanted anew is
+// started anew, without waiting for a read that is under way to end; one that is wanted in the other way goes on where it stands.
+func (t *Tailer) Want(own, follow []int) {
+	var want [topic.Slots]kind
+	for _, s := range follow {
+		want[s] = followed
 	}
-	for _, r := range t.readers {
-		r.want(wanted[r.first : r.first+readerSlots])
+	for _, s := range own {
+		want[s] = owned
 	}
-}
-
-// reader is one connection's share of the slots.
-type reader struct {
-	// Fixed after NewTailer.
-	c       *Client
-	sink    Sink
-	first   int
-	wakeKey string        // a stream of our own among those that are read: an entry ends a blocked read
-	kicked  chan struct{} // the wanted slots have changed
-
-	mu     sync.Mutex
-	wanted [readerSlots]uint64 // guarded by mu: which want it is, 0 when not wanted
-	wants  uint64              // guarded by mu: counts slots that came to be wanted
-
-	// Owned by run.
-	tails   map[int]*tail
-	wake    position.ID // how far the wake stream was read
-	sizes   int         // running mean of the size of payloads, bytes
-	failing bool        // the last attempt failed
-
-	// What a read needs, laid out anew when the tails change.
-	order []*tail
-	byKey map[string]*tail
-	keys  []string // of order, and the wake stream
-	ids   []string // where each of keys stands
-}
-
-// tail is a slot that is read.
-type tail struct {
-	slot int
-	want uint64
-	at   position.Position
-	lost bool // TailLost was called
-}
-
-func (r *reader) want(slots []bool) {
-	r.mu.Lock()
-	changed := false
-	for i, w := range slots {
-		switch {
-		case w && r.wanted[i] == 0:
-			r.wants++
-			r.wanted[i] = r.wants
-		case !w && r.wanted[i] != 0:
-			r.wanted[i] = 0
-		default:
+	t.mu.Lock()
+	changed := make(map[*reader]bool)
+	for s, k := range want {
+		was := t.wanted[s]
+		if was == k {
 			continue
 		}
-		changed = true
-	}
-	r.mu.Unlock()
-	if changed {
-		select {
-		case r.kicked <- struct{}{}:
-		default:
+		if was == unread {
+			t.times[s]++
+		}
+		t.wanted[s] = k
+		for _, r := range t.readers[s/t.width] {
+			changed[r] = true
 		}
 	}
-}
-
-// wakeExpiry is how long a wake stream outlives its reader.
-const wakeExpiry = 10 * time.Minute
-
-// wakeUp ends the blocked read whenever the wanted slots change.
-func (r *reader) wakeUp(ctx context.Context) {
-	for {
-		select {
-		case <-ctx.Done():
-			return
-		case <-r.kicked:
-		}
-		select {
-		case <-ctx.Done():
-			return
-		case <-r.c.connected:
-		}
-		op, cancel := context.WithTimeout(ctx, r.c.cfg.OpTimeout)
-		b := r.c.redis.B()
-		for _, resp := range r.c.redis.DoMulti(op,
-			b.Xadd().Key(r.wakeKey).Maxlen().Almost().Threshold("1").Id("*").FieldValue().FieldValue("wake", "1").Build(),
-			b.Pexpire().Key(r.wakeKey).Milliseconds(wakeExpiry.Milliseconds()).Build()) {
-			if resp.Error() != nil { // then the read fails as well, and looks at what is wanted before the next
-				r.c.metrics.wakeErrors.Add(1)
-			}
-		}
-		cancel()
+	t.mu.Unlock()
+	for r := range changed {
+		r.kick()
 	}
 }
 
-const (
-	retryMin = 20 * time.Millisecond
-	retryMax = time.Second
-)
-
-// run reads, and begins again when the connection is lost.
-func (r *reader) run(ctx context.Context) {
-	select {
-	case <-ctx.Done():
-		return
-	case <-r.c.connected:
+// kindOf is how a slot is to be read at present; with mu held.
+func (t *Tailer) kindOf(slot int, now time.Time) kind {
+	k := t.wanted[slot]
+	if k == owned && now.Before(t.contested[slot]) {
+		return followed
 	}
-	delay := retryMin
-	for ctx.Err() == nil {
-		err := r.session(ctx)
-		if ctx.Err() != nil {
-			return
-		}
-		r.c.metrics.tailErrors.Add(1)
-		for _, t := range r.tails {
-			t.lost = true
-			r.sink.TailLost(t.slot, err)
-		}
-		if r.failing {
-			delay = min(2*delay, retryMax)
-		} else {
-			delay = retryMin
-		}
-		r.failing = true
-		select {
-		case <-ctx.Done():
-		case <-time.After(delay/2 + rand.N(delay)):
-		}
-	}
+	return k
 }
+
+// contestedFor is how long a slot is only followed after another process was seen to read as this shard.
+const contestedFor = 30 * time.Second
+
+// contest has a slot followed for a while: a group that two processes share would split its entries between them. The tail goes
+// on where it stands.
+func (t *Tailer) contest(slot int, other string) {
+	t.mu.Lock()
+	t.contested[slot] = time.Now().Add(contestedFor)
+	t.mu.Unlock()
+	t.c.metrics.contested.Add(1)
+	t.c.log.Warn("another process reads as this shard; its slot is followed without the group for a while: do two gateways have one ID?",
+		zap.Int("slot", slot), zap.String("shard", t.cfg.Shard), zap.String("consumer", other))
+}
+
+// Now is the clock of the server that has the slot, in µs since the UNIX epoch, as well as it is known.
+func (t *Tailer) Now(slot int) int64 { return time.Now().UnixMicro() + t.clocks[slot/groupSize].Load() }

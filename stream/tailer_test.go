@@ -12,202 +12,220 @@ import (
 )
 
 func TestTail(t *testing.T) {
-	both(t, func(t *testing.T, url string) {
-		c := ready(t, start(t, Config{URL: url}))
-		before := publish(t, c, "finals", "before")
-		h, _ := tailOf(t, c, allSlots()...)
-		if at := h.at[before.Slot]; at != before.Position {
-			t.Errorf("the tail started at %v, want %v", at, before.Position)
-		}
-		var wg sync.WaitGroup
-		var want []string
-		for i := range 200 {
-			want = append(want, strconv.Itoa(i))
-		}
-		for _, name := range []string{"finals", "semi", "third"} {
-			wg.Go(func() {
-				for _, p := range want {
-					publish(t, c, name, p)
-				}
-			})
-		}
-		wg.Wait()
-		for _, name := range []string{"finals", "semi", "third"} {
-			h.wantPayloads(name, want...)
-		}
+	kinds(t, func(t *testing.T, k kind) {
+		both(t, func(t *testing.T, url string) {
+			c := ready(t, start(t, Config{URL: url}))
+			before := publish(t, c, "finals", "before")
+			h, _ := tailOf(t, c, k, allSlots()...)
+			if at := h.at[before.Slot]; at != before.Position {
+				t.Errorf("the tail started at %v, want %v", at, before.Position)
+			}
+			var wg sync.WaitGroup
+			var want []string
+			for i := range 200 {
+				want = append(want, strconv.Itoa(i))
+			}
+			for _, name := range []string{"finals", "semi", "third"} {
+				wg.Go(func() {
+					for _, p := range want {
+						publish(t, c, name, p)
+					}
+				})
+			}
+			wg.Wait()
+			for _, name := range []string{"finals", "semi", "third"} {
+				h.wantPayloads(name, want...)
+			}
+		})
 	})
 }
 
 // A slot that is added while the reads are blocked begins without waiting for them to end, which would take seconds each.
 func TestWantWakesABlockedRead(t *testing.T) {
-	both(t, func(t *testing.T, url string) {
-		c := ready(t, start(t, Config{URL: url}))
-		h, tl := tailOf(t, c, 0)
-		began := time.Now()
-		const n = 20
-		for i := 1; i <= n; i++ {
-			slots := allSlots()[:i+1]
-			tl.Want(slots)
-			h.wait("the added slot has started", func() bool { return h.starts[i] == 1 })
-		}
-		if took := time.Since(began); took > n*blockFor/2 {
-			t.Errorf("%d slots one after the other took %v: the reads were waited for", n, took)
-		}
-		// One that goes and comes again begins anew.
-		tl.Want([]int{0})
-		tl.Want([]int{0, 1})
-		h.wait("the slot has started again", func() bool { return h.starts[1] == 2 })
-		if h.starts[0] != 1 {
-			t.Errorf("the other slot was started %d times", h.starts[0])
-		}
+	kinds(t, func(t *testing.T, k kind) {
+		both(t, func(t *testing.T, url string) {
+			c := ready(t, start(t, Config{URL: url}))
+			h, tl := tailOf(t, c, k, 0)
+			began := time.Now()
+			const n = 20
+			for i := 1; i <= n; i++ {
+				slots := allSlots()[:i+1]
+				k.want(tl, slots...)
+				h.wait("the added slot has started", func() bool { return h.starts[i] == 1 })
+			}
+			if took := time.Since(began); took > n*blockFor/2 {
+				t.Errorf("%d slots one after the other took %v: the reads were waited for", n, took)
+			}
+			// One that goes and comes again begins anew.
+			k.want(tl, 0)
+			k.want(tl, 0, 1)
+			h.wait("the slot has started again", func() bool { return h.starts[1] == 2 })
+			if h.starts[0] != 1 {
+				t.Errorf("the other slot was started %d times", h.starts[0])
+			}
+		})
 	})
 }
 
 func TestTailGoesOnAfterARestart(t *testing.T) {
-	s := testcluster.NewRedis(t, true)
-	c := ready(t, start(t, Config{URL: s.URL(), OpTimeout: 500 * time.Millisecond}))
-	h, _ := tailOf(t, c, allSlots()...)
-	slot := topic.Slot("finals")
-	publish(t, c, "finals", "1")
-	h.wantPayloads("finals", "1")
-	s.Kill()
-	h.wait("the tail is lost", func() bool { return h.lost[slot] })
-	if err := s.Restart(t.Context()); err != nil {
-		t.Fatal(err)
-	}
-	// What is written before the tail is back is not missed.
-	r := s.Dial(t)
-	if _, err := r.Do("XADD", Key(slot), "*", "id", "", "topic", "finals", "payload", "2"); err != nil {
-		t.Fatal(err)
-	}
-	h.wait("the tail is back", func() bool { return !h.lost[slot] })
-	if _, err := r.Do("XADD", Key(slot), "*", "topic", "finals", "payload", "3"); err != nil {
-		t.Fatal(err)
-	}
-	h.wantPayloads("finals", "1", "2", "3")
-	if n := c.metrics.epochs.Load(); n != 0 {
-		t.Errorf("epochs: got %d, want none: nothing was lost", n)
-	}
+	kinds(t, func(t *testing.T, k kind) {
+		s := testcluster.NewRedis(t, true)
+		c := ready(t, start(t, Config{URL: s.URL(), OpTimeout: 500 * time.Millisecond}))
+		h, _ := tailOf(t, c, k, allSlots()...)
+		slot := topic.Slot("finals")
+		publish(t, c, "finals", "1")
+		h.wantPayloads("finals", "1")
+		s.Kill()
+		h.wait("the tail is lost", func() bool { return h.lost[slot] })
+		if err := s.Restart(t.Context()); err != nil {
+			t.Fatal(err)
+		}
+		// What is written before the tail is back is not missed.
+		r := s.Dial(t)
+		if _, err := r.Do("XADD", Key(slot), "*", "id", "", "topic", "finals", "payload", "2"); err != nil {
+			t.Fatal(err)
+		}
+		h.wait("the tail is back", func() bool { return !h.lost[slot] })
+		if _, err := r.Do("XADD", Key(slot), "*", "topic", "finals", "payload", "3"); err != nil {
+			t.Fatal(err)
+		}
+		h.wantPayloads("finals", "1", "2", "3")
+		if n := c.metrics.epochs.Load(); n != 0 {
+			t.Errorf("epochs: got %d, want none: nothing was lost", n)
+		}
+	})
 }
 
 func TestTailOutlivesItsConnection(t *testing.T) {
-	s := testcluster.NewRedis(t, false)
-	c := ready(t, start(t, Config{URL: s.URL()}))
-	h, _ := tailOf(t, c, allSlots()...)
-	r := s.Dial(t)
-	var want []string
-	for i := range 20 {
-		if _, err := r.Do("CLIENT", "KILL", "TYPE", "normal", "SKIPME", "yes"); err != nil {
-			t.Fatal(err)
+	kinds(t, func(t *testing.T, k kind) {
+		s := testcluster.NewRedis(t, false)
+		c := ready(t, start(t, Config{URL: s.URL()}))
+		h, _ := tailOf(t, c, k, allSlots()...)
+		r := s.Dial(t)
+		var want []string
+		for i := range 20 {
+			if _, err := r.Do("CLIENT", "KILL", "TYPE", "normal", "SKIPME", "yes"); err != nil {
+				t.Fatal(err)
+			}
+			want = append(want, strconv.Itoa(i))
+			if _, err := r.Do("XADD", Key(topic.Slot("finals")), "*", "topic", "finals", "payload", want[i]); err != nil {
+				t.Fatal(err)
+			}
 		}
-		want = append(want, strconv.Itoa(i))
-		if _, err := r.Do("XADD", Key(topic.Slot("finals")), "*", "topic", "finals", "payload", want[i]); err != nil {
-			t.Fatal(err)
-		}
-	}
-	h.wantPayloads("finals", want...)
+		h.wantPayloads("finals", want...)
+	})
 }
 
 func TestStoppedRedisIsNotWaitedForForEver(t *testing.T) {
-	s := testcluster.NewRedis(t, false)
-	c := ready(t, start(t, Config{URL: s.URL(), OpTimeout: 200 * time.Millisecond}))
-	h, _ := tailOf(t, c, 0)
-	pause(t, s)
-	h.wait("the tail says that it is lost", func() bool { return h.lost[0] })
-	resume(t, s)
-	h.wait("the tail is back", func() bool { return !h.lost[0] })
+	kinds(t, func(t *testing.T, k kind) {
+		s := testcluster.NewRedis(t, false)
+		c := ready(t, start(t, Config{URL: s.URL(), OpTimeout: 200 * time.Millisecond}))
+		h, _ := tailOf(t, c, k, 0)
+		pause(t, s)
+		h.wait("the tail says that it is lost", func() bool { return h.lost[0] })
+		resume(t, s)
+		h.wait("the tail is back", func() bool { return !h.lost[0] })
+	})
 }
 
 func TestFlushBeginsAnEpoch(t *testing.T) {
-	both(t, func(t *testing.T, url string) {
-		c := ready(t, start(t, Config{URL: url}))
-		p := publish(t, c, "finals", "1")
-		h, _ := tailOf(t, c, p.Slot)
-		r := c.redis
-		if err := r.Do(t.Context(), r.B().Flushall().Build()).Error(); err != nil {
-			t.Fatal(err)
-		}
-		// The blocked read does not notice; the next connection does.
-		if err := r.Do(t.Context(), r.B().ClientKill().TypeNormal().SkipmeYes().Build()).Error(); err != nil {
-			t.Skipf("the embedded Redis can't kill a connection: %v", err)
-		}
-		h.wait("the tail has begun a new epoch", func() bool { return h.at[p.Slot].Epoch != p.Position.Epoch })
-		publishSurely(t, c, "finals", "2")
-		h.wantPayloads("finals", "2")
+	kinds(t, func(t *testing.T, k kind) {
+		both(t, func(t *testing.T, url string) {
+			c := ready(t, start(t, Config{URL: url}))
+			p := publish(t, c, "finals", "1")
+			h, _ := tailOf(t, c, k, p.Slot)
+			r := linkOf(t, c)
+			if err := r.Do(t.Context(), r.B().Flushall().Build()).Error(); err != nil {
+				t.Fatal(err)
+			}
+			// The blocked read does not notice; the next connection does.
+			if err := r.Do(t.Context(), r.B().ClientKill().TypeNormal().SkipmeYes().Build()).Error(); err != nil {
+				t.Skipf("the embedded Redis can't kill a connection: %v", err)
+			}
+			h.wait("the tail has begun a new epoch", func() bool { return h.at[p.Slot].Epoch != p.Position.Epoch })
+			publishSurely(t, c, "finals", "2")
+			h.wantPayloads("finals", "2")
+		})
 	})
 }
 
 // A stream that was set back, as by an old snapshot, is another one, though its epoch key says otherwise.
 func TestStreamSetBackBeginsAnEpoch(t *testing.T) {
-	s := testcluster.NewRedis(t, false)
-	c := ready(t, start(t, Config{URL: s.URL()}))
-	publish(t, c, "finals", "1")
-	p := publish(t, c, "finals", "2")
-	h, _ := tailOf(t, c, p.Slot)
-	r := s.Dial(t)
-	if _, err := r.Do("XDEL", Key(p.Slot), p.Position.ID.String()); err != nil {
-		t.Fatal(err)
-	}
-	if _, err := r.Do("CLIENT", "KILL", "TYPE", "normal", "SKIPME", "yes"); err != nil {
-		t.Fatal(err)
-	}
-	h.wait("the tail has begun a new epoch", func() bool { return h.at[p.Slot].Epoch != p.Position.Epoch })
-	publishSurely(t, c, "finals", "3")
-	h.wantPayloads("finals", "3")
+	kinds(t, func(t *testing.T, k kind) {
+		s := testcluster.NewRedis(t, false)
+		c := ready(t, start(t, Config{URL: s.URL()}))
+		publish(t, c, "finals", "1")
+		p := publish(t, c, "finals", "2")
+		h, _ := tailOf(t, c, k, p.Slot)
+		r := s.Dial(t)
+		if _, err := r.Do("XDEL", Key(p.Slot), p.Position.ID.String()); err != nil {
+			t.Fatal(err)
+		}
+		if _, err := r.Do("CLIENT", "KILL", "TYPE", "normal", "SKIPME", "yes"); err != nil {
+			t.Fatal(err)
+		}
+		h.wait("the tail has begun a new epoch", func() bool { return h.at[p.Slot].Epoch != p.Position.Epoch })
+		publishSurely(t, c, "finals", "3")
+		h.wantPayloads("finals", "3")
+	})
 }
 
 func TestPoisonIsPassedOver(t *testing.T) {
-	both(t, func(t *testing.T, url string) {
-		c := ready(t, start(t, Config{URL: url, MaxPayload: 100}))
-		slot := topic.Slot("finals")
-		h, _ := tailOf(t, c, slot)
-		other := "semi"
-		if topic.Slot(other) == slot {
-			t.Fatal("choose another topic")
-		}
-		add := func(fields ...string) {
-			t.Helper()
-			cmd := c.redis.B().Arbitrary("XADD").Keys(Key(slot)).Args("*").Args(fields...).Build()
-			if err := c.redis.Do(t.Context(), cmd).Error(); err != nil {
-				t.Fatal(err)
+	kinds(t, func(t *testing.T, k kind) {
+		both(t, func(t *testing.T, url string) {
+			c := ready(t, start(t, Config{URL: url, MaxPayload: 100}))
+			slot := topic.Slot("finals")
+			h, _ := tailOf(t, c, k, slot)
+			other := "semi"
+			if topic.Slot(other) == slot {
+				t.Fatal("choose another topic")
 			}
-		}
-		f := func(reason string, fields ...string) {
-			t.Helper()
-			before := counterValue(t, c.metrics.poisoned.WithLabelValues(reason))
-			add(fields...)
-			testcluster.Soon(t, reason+" is counted", func() bool {
-				return counterValue(t, c.metrics.poisoned.WithLabelValues(reason)) == before+1
-			})
-		}
-		f("no_payload", "topic", "finals")
-		f("no_payload", "greeting", "hello")
-		f("topic", "payload", "x")
-		f("topic", "topic", "a\x01b", "payload", "x")
-		f("slot", "topic", other, "payload", "x")
-		f("too_large", "topic", "finals", "payload", string(make([]byte, 101)))
-		add("payload", "good", "extra", "field", "topic", "finals", "id", "k")
-		h.wantPayloads("finals", "good")
-		if _, err := c.Range(t.Context(), slot, h.at[slot].ID, 10); err != nil {
-			t.Error(err)
-		}
+			add := func(fields ...string) {
+				t.Helper()
+				cmd := linkOf(t, c).B().Arbitrary("XADD").Keys(Key(slot)).Args("*").Args(fields...).Build()
+				if err := linkOf(t, c).Do(t.Context(), cmd).Error(); err != nil {
+					t.Fatal(err)
+				}
+			}
+			f := func(reason string, fields ...string) {
+				t.Helper()
+				before := counterValue(t, c.metrics.poisoned.WithLabelValues(reason))
+				add(fields...)
+				testcluster.Soon(t, reason+" is counted", func() bool {
+					return counterValue(t, c.metrics.poisoned.WithLabelValues(reason)) == before+1
+				})
+			}
+			f("no_payload", "topic", "finals")
+			f("no_payload", "greeting", "hello")
+			f("topic", "payload", "x")
+			f("topic", "topic", "a\x01b", "payload", "x")
+			f("slot", "topic", other, "payload", "x")
+			f("too_large", "topic", "finals", "payload", string(make([]byte, 101)))
+			add("payload", "good", "extra", "field", "topic", "finals", "id", "k")
+			h.wantPayloads("finals", "good")
+			if _, err := c.Range(t.Context(), slot, h.at[slot].ID, 10); err != nil {
+				t.Error(err)
+			}
+		})
 	})
 }
 
 // The connections that block are few and small.
 func TestFewSmallConnections(t *testing.T) {
-	s := testcluster.NewRedis(t, false)
-	c := ready(t, start(t, Config{URL: s.URL(), Name: "gateway g1"}))
-	tailOf(t, c, allSlots()...)
-	r := s.Dial(t)
-	blocked := func() int {
-		v, err := r.Do("INFO", "clients")
-		if err != nil {
-			t.Fatal(err)
+	kinds(t, func(t *testing.T, k kind) {
+		s := testcluster.NewRedis(t, false)
+		c := ready(t, start(t, Config{URL: s.URL(), Name: "gateway g1"}))
+		tailOf(t, c, k, allSlots()...)
+		r := s.Dial(t)
+		blocked := func() int {
+			v, err := r.Do("INFO", "clients")
+			if err != nil {
+				t.Fatal(err)
+			}
+			return infoInt(t, v, "blocked_clients")
 		}
-		return infoInt(t, v, "blocked_clients")
-	}
-	testcluster.Soon(t, "four reads are blocked", func() bool { return blocked() == topic.Slots/readerSlots })
+		testcluster.Soon(t, "four reads are blocked", func() bool { return blocked() == topic.Slots/readerSlots })
+	})
 }
 
 func TestWantBeforeRedisIsThere(t *testing.T) {
@@ -215,8 +233,8 @@ func TestWantBeforeRedisIsThere(t *testing.T) {
 	s.Kill()
 	c := start(t, Config{URL: s.URL()})
 	h := newHeard(t)
-	tl := c.NewTailer(h)
-	tl.Want([]int{1, 100})
+	tl := c.NewTailer(TailConfig{Sink: h})
+	tl.Want(nil, []int{1, 100})
 	ctx, cancel := context.WithCancel(t.Context())
 	done := make(chan error)
 	go func() { done <- tl.Run(ctx) }()

@@ -1,0 +1,175 @@
+package stream
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"strings"
+	"time"
+
+	"github.com/redis/rueidis"
+	"go.uber.org/zap"
+
+	"github.com/ringside-edge/ringside/internal/topic"
+)
+
+// stuckAfter is after how long without a good check the link is made anew: a client library can miss that the master is another.
+const stuckAfter = 3 * time.Second
+
+// check connects when that is still to be done, and asks all servers whether they are there, and still the same.
+func (c *Client) check(ctx context.Context) error {
+	ctx, cancel := context.WithTimeout(ctx, c.cfg.OpTimeout)
+	defer cancel()
+	r, err := c.client()
+	if err != nil {
+		return c.connect(ctx)
+	}
+	err = c.examine(ctx, r)
+	switch {
+	case err == nil:
+		c.failing = time.Time{}
+		return nil
+	case c.failing.IsZero():
+		c.failing = time.Now()
+	}
+	if errors.Is(err, errReadOnly) || time.Since(c.failing) > stuckAfter {
+		again, cancel := context.WithTimeout(context.WithoutCancel(ctx), c.cfg.OpTimeout)
+		defer cancel()
+		if c.connect(again) == nil {
+			c.changes.Add(1)
+		}
+	}
+	return err
+}
+
+var errReadOnly = errors.New("this Redis is a replica, which takes no writes")
+
+// examine asks whether every group of slots can be reached, and who the servers are.
+func (c *Client) examine(ctx context.Context, r rueidis.Client) error {
+	groups := 1
+	if c.top == cluster {
+		groups = topic.Slots / groupSize
+	}
+	cmds := make(rueidis.Commands, groups)
+	for g := range cmds {
+		cmds[g] = r.B().Get().Key(epochKey(g * groupSize)).Build()
+	}
+	for g, res := range r.DoMulti(ctx, cmds...) {
+		if err := res.Error(); err != nil && !rueidis.IsRedisNil(err) {
+			if c.top == cluster {
+				return fmt.Errorf("the slots from %d on: %w", g*groupSize, explain(err))
+			}
+			return explain(err)
+		}
+	}
+	return c.identify(ctx, r)
+}
+
+// identify notes which servers there are. One that is another than before at its address, or was not there, may have other data.
+func (c *Client) identify(ctx context.Context, r rueidis.Client) error {
+	seen, changed := make(map[string]string), false
+	for addr, node := range r.Nodes() {
+		info, err := node.Do(ctx, node.B().Info().Section("server", "replication").Build()).ToString()
+		if err != nil {
+			if c.top == cluster { // its slots are reached, or that was told above
+				seen[addr] = c.servers[addr]
+				continue
+			}
+			return explain(err)
+		}
+		id, replica := identity(info)
+		if replica {
+			if c.top == cluster {
+				continue
+			}
+			return errReadOnly
+		}
+		seen[addr] = id
+		changed = changed || c.servers[addr] != id
+	}
+	if changed && len(c.servers) > 0 {
+		c.changes.Add(1)
+		c.metrics.serverChanges.Add(1)
+		c.log.Info("a Redis server is another than before, or has started anew; its streams are looked at", zap.Int("servers", len(seen)))
+	}
+	c.servers = seen
+	return nil
+}
+
+// identity is what INFO tells of a server's life and of that of its data.
+func identity(info string) (id string, replica bool) {
+	for line := range strings.Lines(info) {
+		key, value, _ := strings.Cut(strings.TrimSpace(line), ":")
+		switch key {
+		case "run_id", "master_replid":
+			id += value + " "
+		case "role":
+			replica = value == "slave"
+		}
+	}
+	return id, replica
+}
+
+// suspect has the next check come at once when err means that the link leads to the wrong server.
+func (c *Client) suspect(err error) {
+	if e, ok := redisError(err); ok && (strings.HasPrefix(e, "READONLY") || strings.HasPrefix(e, "MASTERDOWN")) {
+		select {
+		case c.look <- struct{}{}:
+		default:
+		}
+	}
+}
+
+// redisError is what Redis has answered, if it has.
+func redisError(err error) (string, bool) {
+	var e *rueidis.RedisError
+	if errors.As(err, &e) {
+		return e.Error(), true
+	}
+	return "", false
+}
+
+// explain says what to do about errors that a person has to mend.
+func explain(err error) error {
+	said, _ := redisError(err)
+	switch {
+	case strings.HasPrefix(said, "NOPERM"), strings.Contains(said, "ACL failure"):
+		return fmt.Errorf("the Redis user lacks a right that docs/OPERATIONS.md lists: %w", err)
+	case strings.HasPrefix(said, "WRONGPASS"), strings.HasPrefix(said, "NOAUTH"):
+		return fmt.Errorf("Redis does not accept the user or password of the URL: %w", err) //nolint:staticcheck // a name
+	case strings.HasPrefix(said, "MOVED"), strings.HasPrefix(said, "ASK"):
+		return fmt.Errorf("this Redis is a Cluster: use a redis-cluster:// URL: %w", err)
+	case strings.HasPrefix(said, "OOM"):
+		return fmt.Errorf("Redis is at its maxmemory: %w", err) //nolint:staticcheck // a name
+	case strings.HasPrefix(said, "MISCONF"):
+		return fmt.Errorf("Redis can't write to its disk: %w", err) //nolint:staticcheck // a name
+	}
+	return err
+}
+
+// rightsScript tries, on keys that are gone again at its end, what the user of a Redis must be allowed to. What a gateway's tails
+// need beyond that they say themselves.
+//
+// KEYS: a stream, a key.
+//
+//nolint:gochecknoglobals // a constant
+var rightsScript = newScript(`
+local id = add(KEYS[1], 1000, '10', 'epoch', '0')
+redis.call('SET', KEYS[2], '1', 'PX', '1000')
+redis.call('PEXPIRE', KEYS[2], '1000')
+redis.call('XRANGE', KEYS[1], '-', '+', 'COUNT', 1)
+redis.call('XREVRANGE', KEYS[1], '+', '-', 'COUNT', 1)
+redis.call('XTRIM', KEYS[1], 'MAXLEN', '~', '10')
+redis.call('GET', KEYS[2])
+redis.call('DEL', KEYS[1], KEYS[2])
+return id
+`)
+
+// checkRights finds a user with too few rights before the first publish does.
+func checkRights(ctx context.Context, r rueidis.Client) error {
+	res := rightsScript.run(ctx, r, call{keys: []string{tag(0) + "rights:stream", tag(0) + "rights:key"}})
+	if said, ok := redisError(res[0].Error()); ok && (strings.HasPrefix(said, "OOM") || strings.HasPrefix(said, "MISCONF") || strings.HasPrefix(said, "READONLY")) {
+		return nil // of no user's rights; publishes and the next check tell it
+	}
+	return res[0].Error()
+}

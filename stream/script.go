@@ -1,0 +1,90 @@
+package stream
+
+import (
+	"context"
+	"crypto/sha1" //nolint:gosec // the name that Redis gives to a script, no secret
+	"encoding/hex"
+	"strings"
+
+	"github.com/redis/rueidis"
+)
+
+// script is a Lua script, which Redis runs atomically.
+type script struct{ text, sha string }
+
+// call is one run of a script. Its keys lie in one hash slot.
+type call struct{ keys, args []string }
+
+// prelude is what all scripts begin with. Servers before 7.0 need to be told that the effects of a script are replicated and not
+// its text, because it asks for the time.
+//
+// enter returns the value of an epoch key, which it makes, together with the epoch's mark, when there is none: "<epoch> <ID of
+// the mark>". less compares entry IDs. add adds an entry and trims the stream, by time and by length; it returns the entry's ID
+// and how many entries the length cost.
+const prelude = `
+if redis.replicate_commands then redis.replicate_commands() end
+local function begin(stream, key, new)
+  local v = new .. ' ' .. redis.call('XADD', stream, '*', 'epoch', new)
+  redis.call('SET', key, v)
+  return v
+end
+local function enter(stream, key, new)
+  return redis.call('GET', key) or begin(stream, key, new)
+end
+local function now()
+  local t = redis.call('TIME')
+  return t[1] * 1000 + math.floor(t[2] / 1000)
+end
+local function digits(n) return string.format('%.0f', n) end
+local function less(a, b)
+  local am, as = string.match(a, '^(%d+)-(%d+)$')
+  local bm, bs = string.match(b, '^(%d+)-(%d+)$')
+  if am ~= bm then return #am < #bm or #am == #bm and am < bm end
+  return #as < #bs or #as == #bs and as < bs
+end
+local function add(stream, retention, most, ...)
+  local id = redis.call('XADD', stream, 'MINID', '~', digits(math.max(0, now() - retention)), '*', ...)
+  if redis.call('XLEN', stream) <= most + 0 then return id, 0 end
+  return id, redis.call('XTRIM', stream, 'MAXLEN', '~', most)
+end
+local function added(stream)
+  local info = redis.pcall('XINFO', 'STREAM', stream)
+  for i = 1, #info - 1 do
+    if info[i] == 'entries-added' then return info[i + 1] end
+  end
+  return -1
+end
+`
+
+func newScript(text string) *script {
+	text = prelude + text
+	sum := sha1.Sum([]byte(text)) //nolint:gosec // see above
+	return &script{text, hex.EncodeToString(sum[:])}
+}
+
+// run runs s for each of calls and returns their results in that order: in one round trip, but for servers that don't know s yet.
+func (s *script) run(ctx context.Context, r rueidis.CoreClient, calls ...call) []rueidis.RedisResult {
+	cmds := make(rueidis.Commands, len(calls))
+	for i, c := range calls {
+		cmds[i] = r.B().Evalsha().Sha1(s.sha).Numkeys(int64(len(c.keys))).Key(c.keys...).Arg(c.args...).Build()
+	}
+	results := r.DoMulti(ctx, cmds...)
+	var again []int
+	for i := range results {
+		if e, ok := rueidis.IsRedisErr(results[i].Error()); ok && strings.HasPrefix(e.Error(), "NOSCRIPT") {
+			again = append(again, i)
+		}
+	}
+	if len(again) == 0 {
+		return results
+	}
+	cmds = cmds[:0]
+	for _, i := range again {
+		c := calls[i]
+		cmds = append(cmds, r.B().Eval().Script(s.text).Numkeys(int64(len(c.keys))).Key(c.keys...).Arg(c.args...).Build())
+	}
+	for j, res := range r.DoMulti(ctx, cmds...) {
+		results[again[j]] = res
+	}
+	return results
+}
