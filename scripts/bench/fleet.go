@@ -67,8 +67,8 @@ func (f *fleet) stop() error {
 	return errors.Join(errs...)
 }
 
-// open opens further subscribers of a path, spread over the processes, until there are so many.
-func (f *fleet) open(addr, path, protocol string, sessions int) error {
+// open opens further subscribers of the topics in turn, spread over the processes, until there are so many.
+func (f *fleet) open(addr string, topics []string, sessions int) error {
 	before, err := f.all(cmdStats)
 	if err != nil {
 		return err
@@ -77,7 +77,7 @@ func (f *fleet) open(addr, path, protocol string, sessions int) error {
 	first := before.Sessions
 	for i := range orders {
 		n := (sessions - first) / (len(orders) - i)
-		orders[i] = order{Cmd: cmdOpen, Addr: addr, Path: path, Protocol: protocol, Sessions: n, First: first}
+		orders[i] = order{Cmd: cmdOpen, Addr: addr, Topics: topics, Sessions: n, First: first}
 		first += n
 	}
 	r, err := f.tell(orders...)

@@ -140,11 +140,14 @@ func progress(format string, args ...any) {
 
 // run measures everything and writes the report.
 func run(ctx context.Context, o options) error {
-	s, err := newStage(ctx, o)
+	s, err := newStage(ctx, o.binary, 1)
 	if s != nil {
 		defer s.stop()
 	}
 	if err != nil {
+		return err
+	}
+	if err := s.addArms(ctx, o); err != nil {
 		return err
 	}
 	f, err := newFleet(o.subscribers)

@@ -27,12 +27,11 @@ const (
 
 // order is a line to a worker.
 type order struct {
-	Cmd      string `json:"cmd"`
-	Addr     string `json:"addr,omitempty"`
-	Path     string `json:"path,omitempty"`
-	Protocol string `json:"protocol,omitempty"`
-	Sessions int    `json:"sessions,omitempty"`
-	First    int    `json:"first,omitempty"` // number of the first session, for its source address
+	Cmd      string   `json:"cmd"`
+	Addr     string   `json:"addr,omitempty"`
+	Topics   []string `json:"topics,omitempty"` // session number i follows the one at i modulo their number
+	Sessions int      `json:"sessions,omitempty"`
+	First    int      `json:"first,omitempty"` // number of the first session, for its source address and its topic
 }
 
 // report is the line that answers an order.
@@ -197,9 +196,9 @@ func (w *worker) openOne(ctx context.Context, o order, i int) error {
 	if err != nil {
 		return err
 	}
-	_, err = fmt.Fprintf(c, "GET %s HTTP/1.1\r\nHost: %s\r\nConnection: Upgrade\r\nUpgrade: websocket\r\n"+
+	_, err = fmt.Fprintf(c, "GET /t/%s HTTP/1.1\r\nHost: %s\r\nConnection: Upgrade\r\nUpgrade: websocket\r\n"+
 		"Sec-WebSocket-Version: 13\r\nSec-WebSocket-Key: dGhlIHNhbXBsZSBub25jZQ==\r\n"+
-		"Sec-WebSocket-Protocol: %s\r\n\r\n", o.Path, o.Addr, o.Protocol)
+		"Sec-WebSocket-Protocol: ringside.raw\r\n\r\n", o.Topics[i%len(o.Topics)], o.Addr)
 	if err != nil {
 		c.Close()
 		return err

@@ -71,13 +71,13 @@ func TestWorker(t *testing.T) {
 	}
 	const sessions = 100
 	f(`{"cmd":"dance"}`, "unknown order", nil)
-	f(fmt.Sprintf(`{"cmd":"open","addr":%q,"path":"/t/x","sessions":%d}`, addr, sessions), "", nil)
+	f(fmt.Sprintf(`{"cmd":"open","addr":%q,"topics":["x"],"sessions":%d}`, addr, sessions), "", nil)
 	f(`{"cmd":"stats"}`, "", func(r report) bool {
 		return r.Sessions == sessions && r.Frames == 3*sessions && r.Least == 3 && r.Most == 3 && r.Latency != nil
 	})
 	f(`{"cmd":"reset"}`, "", func(r report) bool { return r.Frames == 0 })
 	f(`{"cmd":"close"}`, "", func(r report) bool { return r.Sessions == 0 && r.Lost == 0 })
-	f(`{"cmd":"open","addr":"127.0.0.1:1","path":"/","sessions":3}`, "refused", nil)
+	f(`{"cmd":"open","addr":"127.0.0.1:1","topics":["x"],"sessions":3}`, "refused", nil)
 	orders.Close()
 	if err := <-done; err != nil {
 		t.Error(err)
