@@ -9,6 +9,8 @@ GOLANGCI := github.com/golangci/golangci-lint/v2/cmd/golangci-lint@v2.15.0
 TESTFLAGS ?=
 # Passed to the chaos harness.
 CHAOSFLAGS ?=
+# Passed to the measurement of latency.
+LATENCYFLAGS ?=
 # How long each fuzz target runs; a number with x counts executions.
 FUZZTIME ?= 30s
 
@@ -71,6 +73,11 @@ rehome: ## Measure what 8,500 clients feel of a kill, a hang, a drain and a take
 bench: ## Measure beside HAProxy and nginx, and write docs/BENCHMARKS.md (about 15 minutes)
 	scripts/setup redis-server haproxy nginx
 	$(GO) run ./scripts/bench
+
+.PHONY: latency
+latency: build ## Measure the way of a message from publish to socket, and write docs/LATENCY.md (about 5 minutes; LATENCYFLAGS='-gateways 3 -window 5s')
+	scripts/setup redis-server
+	$(GO) run ./scripts/bench latency -binary $(BINARY) $(LATENCYFLAGS)
 
 .PHONY: fuzz
 fuzz: ## Run each fuzz target for FUZZTIME (30s)

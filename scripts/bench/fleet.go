@@ -16,6 +16,9 @@ import (
 // sessionsPerWorker keeps a load process below 20,000 descriptors.
 const sessionsPerWorker = 15000
 
+// maxReport is the longest line of a load process, in bytes: that of some ten million receipts.
+const maxReport = 256 << 20
+
 // workerArg as the only argument makes the program a load process.
 const workerArg = "worker"
 
@@ -47,7 +50,7 @@ func newFleet(sessions int) (*fleet, error) {
 			return nil, errors.Join(err, f.stop())
 		}
 		p.in, p.out = in, bufio.NewScanner(out)
-		p.out.Buffer(nil, 16<<20)
+		p.out.Buffer(nil, maxReport)
 		if err := p.cmd.Start(); err != nil {
 			return nil, errors.Join(err, f.stop())
 		}
@@ -67,8 +70,8 @@ func (f *fleet) stop() error {
 	return errors.Join(errs...)
 }
 
-// open opens further subscribers of a path, spread over the processes, until there are so many.
-func (f *fleet) open(addr, path, protocol string, sessions int) error {
+// open opens further subscribers of the topics in turn, spread over the processes, until there are so many.
+func (f *fleet) open(addr string, topics []string, sessions int) error {
 	before, err := f.all(cmdStats)
 	if err != nil {
 		return err
@@ -77,7 +80,7 @@ func (f *fleet) open(addr, path, protocol string, sessions int) error {
 	first := before.Sessions
 	for i := range orders {
 		n := (sessions - first) / (len(orders) - i)
-		orders[i] = order{Cmd: cmdOpen, Addr: addr, Path: path, Protocol: protocol, Sessions: n, First: first}
+		orders[i] = order{Cmd: cmdOpen, Addr: addr, Topics: topics, Sessions: n, First: first}
 		first += n
 	}
 	r, err := f.tell(orders...)
@@ -106,6 +109,7 @@ type totals struct {
 	Frames      int64
 	Least, Most int64
 	Latency     *hdr.Histogram // nil without cmdStats
+	Receipts    []receipt      // none without cmdReceipts
 }
 
 // tell gives each process its order, all at once, and adds up the answers.
@@ -126,6 +130,7 @@ func (f *fleet) tell(orders ...order) (totals, error) {
 		t.Lost += r.Lost
 		t.Frames += r.Frames
 		t.Most = max(t.Most, r.Most)
+		t.Receipts = append(t.Receipts, unpackReceipts(r.Receipts)...)
 		if r.Latency == nil {
 			continue
 		}

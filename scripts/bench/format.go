@@ -73,10 +73,14 @@ func machine() string {
 	return fmt.Sprintf("%d × %s, %s", runtime.NumCPU(), model, runtime.GOOS)
 }
 
-// versions are the programs that took part.
-func versions() []string {
+// versions are the programs that took part: those that always do, and the proxies where they are asked for.
+func versions(proxies ...string) []string {
 	list := []string{runtime.Version()}
-	for _, c := range [][]string{{"uname", "-sr"}, {"redis-server", "--version"}, {"haproxy", "-v"}, {"nginx", "-v"}} {
+	commands := [][]string{{"uname", "-sr"}, {"redis-server", "--version"}}
+	for _, name := range proxies {
+		commands = append(commands, []string{name, "-v"})
+	}
+	for _, c := range commands {
 		path, err := lookPath(c[0])
 		if err != nil {
 			continue

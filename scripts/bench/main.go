@@ -1,8 +1,10 @@
 // Command bench measures Ringside and writes docs/BENCHMARKS.md: the memory of idle sessions, and the CPU
 // time per delivered message, beside HAProxy and nginx that forward the same frames from the same gateway in
-// the same run.
+// the same run. `bench latency` measures the way of a message instead, at a fixed rate over many topics, and
+// writes docs/LATENCY.md: how long it takes from the publish to the subscriber's socket, and what CPU time it costs
+// Redis, the router and the gateways.
 //
-// It starts everything itself (redis-server, a gateway, a router, the two proxies and its own load processes)
+// It starts everything itself (redis-server, gateways, a router, the two proxies and its own load processes)
 // on free loopback ports, and ends all of it, also when it is interrupted. It needs Linux, redis-server, and a
 // limit of open files above twice the number of subscribers. The load is the program itself, started again.
 package main
@@ -37,9 +39,10 @@ type options struct {
 }
 
 const usage = `Usage: go run ./scripts/bench [flags]
+       go run ./scripts/bench latency [flags]
 
-Measures Ringside beside HAProxy and nginx and writes the result as Markdown. Run it from the root
-of the repository on a quiet machine; with the defaults it takes about fifteen minutes.
+Measures Ringside beside HAProxy and nginx, or the way of a message, and writes the result as Markdown. Run it
+from the root of the repository on a quiet machine; with the defaults it takes about fifteen minutes, or five.
 
 `
 
@@ -56,10 +59,7 @@ func parseOptions(args []string) (options, error) {
 	fs.BoolVar(&o.install, "install", true, "install haproxy and nginx with apt when they are missing")
 	fs.StringVar(&o.binary, "binary", "", "ringside program to measure; empty builds the one of this tree")
 	fs.StringVar(&o.out, "out", "docs/BENCHMARKS.md", "file to write; - for the standard output")
-	fs.Usage = func() {
-		fmt.Fprint(fs.Output(), usage)
-		fs.PrintDefaults()
-	}
+	fs.Usage = func() { printUsage(fs) }
 	if err := fs.Parse(args); err != nil {
 		return o, err
 	}
@@ -82,9 +82,14 @@ func parseOptions(args []string) (options, error) {
 	return o, checkLimit(o.subscribers)
 }
 
+func printUsage(fs *flag.FlagSet) {
+	fmt.Fprint(fs.Output(), usage)
+	fs.PrintDefaults()
+}
+
 // commandLine is the command without what does not change the result.
 func commandLine(fs *flag.FlagSet) string {
-	line := "go run ./scripts/bench"
+	line := "go run ./scripts/" + fs.Name()
 	fs.Visit(func(f *flag.Flag) {
 		switch f.Name {
 		case "out", "binary", "install":
@@ -112,7 +117,7 @@ func main() {
 	if len(os.Args) == 2 && os.Args[1] == workerArg {
 		exit(runWorker(os.Stdin, os.Stdout))
 	}
-	o, err := parseOptions(os.Args[1:])
+	job, err := parse(os.Args[1:])
 	if errors.Is(err, flag.ErrHelp) {
 		return
 	}
@@ -120,9 +125,19 @@ func main() {
 		exit(err)
 	}
 	ctx, stop := signal.NotifyContext(context.Background(), syscall.SIGINT, syscall.SIGTERM)
-	err = run(ctx, o)
+	err = job(ctx)
 	stop()
 	exit(err)
+}
+
+// parse reads the command line and returns what it asks for.
+func parse(args []string) (func(ctx context.Context) error, error) {
+	if len(args) > 0 && args[0] == latencyArg {
+		o, err := parseLatency(args[1:])
+		return func(ctx context.Context) error { return runLatency(ctx, o) }, err
+	}
+	o, err := parseOptions(args)
+	return func(ctx context.Context) error { return run(ctx, o) }, err
 }
 
 func exit(err error) {
@@ -140,11 +155,14 @@ func progress(format string, args ...any) {
 
 // run measures everything and writes the report.
 func run(ctx context.Context, o options) error {
-	s, err := newStage(ctx, o)
+	s, err := newStage(ctx, o.binary, 1)
 	if s != nil {
 		defer s.stop()
 	}
 	if err != nil {
+		return err
+	}
+	if err := s.addArms(ctx, o); err != nil {
 		return err
 	}
 	f, err := newFleet(o.subscribers)

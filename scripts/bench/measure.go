@@ -77,7 +77,7 @@ func (m *measurement) fanOut(ctx context.Context) error {
 }
 
 func (m *measurement) fanOutArm(ctx context.Context, redis *testcluster.Redis, a arm, round int) error {
-	if err := m.fleet.open(a.addr, "/t/"+fanOutTopic, "ringside.raw", m.o.subscribers); err != nil {
+	if err := m.fleet.open(a.addr, []string{fanOutTopic}, m.o.subscribers); err != nil {
 		return err
 	}
 	for _, rate := range m.o.rates {
@@ -136,7 +136,7 @@ func (m *measurement) clocks(a arm) (c clocks, err error) {
 			return c, err
 		}
 	}
-	c.gateway, err = cpuTime(m.stage.gateway.PID())
+	c.gateway, err = cpuTime(m.stage.gateways[0].PID())
 	return c, err
 }
 

@@ -30,7 +30,7 @@ func (m *measurement) idleMemory(ctx context.Context) error {
 		case armDirect:
 			continue
 		case armRouter:
-			targets = append(targets, watched{gatewayName, m.stage.gateway.PID()})
+			targets = append(targets, watched{gatewayName, m.stage.gateways[0].PID()})
 			least = m.o.settle
 		}
 		if err := m.idleArm(ctx, a, targets, least); err != nil {
@@ -75,7 +75,7 @@ func (m *measurement) idleArm(ctx context.Context, a arm, targets []watched, lea
 
 // idleSessions opens sessions until there are so many, and returns the memory once it has settled.
 func (m *measurement) idleSessions(ctx context.Context, a arm, targets []watched, least time.Duration, sessions int) ([]int64, error) {
-	if err := m.fleet.open(a.addr, "/t/"+idleTopic, "ringside.raw", sessions); err != nil {
+	if err := m.fleet.open(a.addr, []string{idleTopic}, sessions); err != nil {
 		return nil, err
 	}
 	progress("%s: %d idle sessions, waiting for memory to settle (at least %v)", a.Name, sessions, least)

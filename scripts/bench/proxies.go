@@ -71,7 +71,7 @@ func (s *stage) startProxy(ctx context.Context, name, binary, config, file strin
 	err = template.Must(template.New(file).Parse(config)).Execute(&text, proxyValues{
 		Dir:         s.dir,
 		Listen:      addr,
-		Upstream:    s.gateway.Addr,
+		Upstream:    s.gateways[0].Addr,
 		Threads:     runtime.NumCPU(),
 		Sessions:    o.subscribers + 500,
 		Descriptors: 2*(o.subscribers+500) + 200,

@@ -86,24 +86,29 @@ func (g goal) Met() string {
 
 // write makes the report.
 func (m *measurement) write() error {
+	return fill(reportTemplate, m.o.out, m.report())
+}
+
+// fill writes a template with its data to a file; to the standard output for "-".
+func fill(text, out string, data any) error {
 	funcs := template.FuncMap{"us": micros, "ms": millis, "mb": mb, "num": num, "nums": nums, "span": span}
-	t, err := template.New("report").Funcs(funcs).Parse(reportTemplate)
+	t, err := template.New("report").Funcs(funcs).Parse(text)
 	if err != nil {
 		return err
 	}
 	var w io.Writer = os.Stdout
-	if m.o.out != "-" {
-		f, err := os.Create(m.o.out)
+	if out != "-" {
+		f, err := os.Create(out)
 		if err != nil {
 			return err
 		}
 		defer f.Close()
 		w = f
 	}
-	if err := t.Execute(w, m.report()); err != nil {
+	if err := t.Execute(w, data); err != nil {
 		return fmt.Errorf("cannot write the report: %w", err)
 	}
-	progress("wrote %s", m.o.out)
+	progress("wrote %s", out)
 	return nil
 }
 
@@ -111,7 +116,7 @@ func (m *measurement) report() reportData {
 	d := reportData{
 		Date:     m.started.UTC().Format(time.DateOnly),
 		Machine:  machine(),
-		Versions: versions(),
+		Versions: versions(armHAProxy, armNginx),
 		Command:  m.o.command,
 		Size:     m.o.size,
 		Subs:     m.o.subscribers,

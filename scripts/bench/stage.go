@@ -13,15 +13,15 @@ import (
 	"github.com/ringside-edge/ringside/internal/testcluster"
 )
 
-// stage is everything that is measured: a Redis server, a gateway, and what can stand in front of it. All
-// of it runs side by side; only the load moves from one to the other.
+// stage is everything that is measured: a Redis server, gateways, a router, and what else can stand in front of the
+// first gateway. All of it runs side by side; only the load moves from one to the other.
 type stage struct {
-	dir     string
-	redis   *testcluster.RedisServer
-	gateway *testcluster.Node
-	router  *testcluster.Node
-	arms    []arm
-	procs   []*testcluster.Process // in the order of their start
+	dir      string
+	redis    *testcluster.RedisServer
+	gateways []*testcluster.Node
+	router   *testcluster.Node
+	arms     []arm
+	procs    []*testcluster.Process // in the order of their start
 }
 
 // arm is one way from the load to the gateway.
@@ -34,8 +34,9 @@ type arm struct {
 // startTimeout is how long a process may take until it can do its work.
 const startTimeout = 30 * time.Second
 
-// newStage builds and starts everything. The caller calls stop, also after an error.
-func newStage(ctx context.Context, o options) (*stage, error) {
+// newStage starts Redis, a router and so many gateways, of the program that is named, or else of this tree. The caller
+// calls stop, also after an error.
+func newStage(ctx context.Context, binary string, gateways int) (*stage, error) {
 	dir, err := os.MkdirTemp("", "ringside-bench-")
 	if err != nil {
 		return nil, err
@@ -44,7 +45,6 @@ func newStage(ctx context.Context, o options) (*stage, error) {
 	if err := os.Chmod(dir, 0o755); err != nil { // nginx's workers run as another user
 		return s, err
 	}
-	binary := o.binary
 	if binary == "" {
 		progress("building ringside")
 		if binary, err = testcluster.Build(dir, false); err != nil {
@@ -54,15 +54,17 @@ func newStage(ctx context.Context, o options) (*stage, error) {
 	if err := s.startRedis(ctx); err != nil {
 		return s, err
 	}
-	if err := s.startRingside(ctx, binary); err != nil {
-		return s, err
-	}
+	return s, s.startRingside(ctx, binary, gateways)
+}
+
+// addArms starts the proxies and lays out the ways to the first gateway.
+func (s *stage) addArms(ctx context.Context, o options) error {
 	s.arms = []arm{{Name: armRouter, addr: s.router.Addr, pid: s.router.PID()}}
 	if err := s.startProxies(ctx, o); err != nil {
-		return s, err
+		return err
 	}
-	s.arms = append(s.arms, arm{Name: armDirect, addr: s.gateway.Addr})
-	return s, nil
+	s.arms = append(s.arms, arm{Name: armDirect, addr: s.gateways[0].Addr})
+	return nil
 }
 
 // stop ends the processes, the last first, and removes the files. A process that does not heed SIGTERM is
@@ -90,24 +92,47 @@ func (s *stage) startRedis(ctx context.Context) error {
 	return nil
 }
 
-// startRingside starts the gateway and the router and waits until both are ready.
-func (s *stage) startRingside(ctx context.Context, binary string) error {
+// startRingside starts the gateways and the router and waits until all are ready and agree on the ring.
+func (s *stage) startRingside(ctx context.Context, binary string, gateways int) error {
 	ctx, cancel := context.WithTimeout(ctx, startTimeout)
 	defer cancel()
-	spec := testcluster.NodeSpec{Binary: binary, Role: testcluster.Gateway, ID: "g1", Redis: s.redis.URL()}
-	var err error
-	if s.gateway, err = testcluster.StartNode(ctx, spec); err != nil {
-		return err
+	spec := testcluster.NodeSpec{Binary: binary, Role: testcluster.Gateway, Redis: s.redis.URL()}
+	for i := range gateways {
+		spec.ID = fmt.Sprintf("g%d", i+1)
+		n, err := testcluster.StartNode(ctx, spec)
+		if err != nil {
+			return err
+		}
+		s.gateways = append(s.gateways, n)
+		s.procs = append(s.procs, n.Process)
+		spec.Join = s.gateways[0].Gossip
 	}
-	s.procs = append(s.procs, s.gateway.Process)
-	spec = testcluster.NodeSpec{Binary: binary, Role: testcluster.Router, Redis: spec.Redis, Join: s.gateway.Gossip}
+	spec.Role, spec.ID = testcluster.Router, ""
+	var err error
 	if s.router, err = testcluster.StartNode(ctx, spec); err != nil {
 		return err
 	}
 	s.procs = append(s.procs, s.router.Process)
-	for _, n := range []*testcluster.Node{s.gateway, s.router} {
-		if err := testcluster.Poll(ctx, func() error { return n.Ready(ctx) }); err != nil {
+	for _, n := range append([]*testcluster.Node{s.router}, s.gateways...) {
+		if err := testcluster.Poll(ctx, func() error { return s.agrees(ctx, n) }); err != nil {
 			return fmt.Errorf("%w\n%s", err, n.LogTail(10))
+		}
+	}
+	return nil
+}
+
+// agrees says why n is not ready, or in which of the gateways it does not believe yet.
+func (s *stage) agrees(ctx context.Context, n *testcluster.Node) error {
+	if err := n.Ready(ctx); err != nil {
+		return err
+	}
+	ring, err := n.Ring(ctx)
+	if err != nil {
+		return err
+	}
+	for _, g := range s.gateways {
+		if m, ok := ring.Member(g.ID); !ok || m.State != "active" {
+			return fmt.Errorf("%s: %s is not active", n.Name, g.ID)
 		}
 	}
 	return nil

@@ -19,20 +19,21 @@ import (
 
 // Orders that a worker process takes, one JSON object per line.
 const (
-	cmdOpen  = "open"  // open Sessions subscribers and wait for all handshakes
-	cmdReset = "reset" // forget what was counted
-	cmdStats = "stats" // tell what was counted
-	cmdClose = "close" // close all subscribers
+	cmdOpen     = "open"     // open Sessions subscribers and wait for all handshakes
+	cmdReset    = "reset"    // forget what was counted
+	cmdStats    = "stats"    // tell what was counted
+	cmdKeep     = "keep"     // forget what was counted, and keep a receipt of every frame from now on
+	cmdReceipts = "receipts" // hand the receipts over
+	cmdClose    = "close"    // close all subscribers
 )
 
 // order is a line to a worker.
 type order struct {
-	Cmd      string `json:"cmd"`
-	Addr     string `json:"addr,omitempty"`
-	Path     string `json:"path,omitempty"`
-	Protocol string `json:"protocol,omitempty"`
-	Sessions int    `json:"sessions,omitempty"`
-	First    int    `json:"first,omitempty"` // number of the first session, for its source address
+	Cmd      string   `json:"cmd"`
+	Addr     string   `json:"addr,omitempty"`
+	Topics   []string `json:"topics,omitempty"` // session number i follows the one at i modulo their number
+	Sessions int      `json:"sessions,omitempty"`
+	First    int      `json:"first,omitempty"` // number of the first session, for its source address and its topic
 }
 
 // report is the line that answers an order.
@@ -44,6 +45,7 @@ type report struct {
 	Least    int64         `json:"least"`         // frames of the session that got the fewest
 	Most     int64         `json:"most"`          // and of the one that got the most
 	Latency  *hdr.Snapshot `json:"hdr,omitempty"` // microseconds from publish to receipt
+	Receipts []byte        `json:"receipts,omitempty"`
 }
 
 // Latencies are kept in microseconds, up to a minute, with three digits.
@@ -51,6 +53,9 @@ const (
 	latencyMax    = 60_000_000
 	latencyDigits = 3
 )
+
+// receiptRoom is laid out for receipts at once, in bytes, so that the loop is not held up while they are copied: a million.
+const receiptRoom = 16 << 20
 
 // dialers is how many handshakes are under way at once.
 const dialers = 64
@@ -63,6 +68,8 @@ type worker struct {
 	// Owned by the loop.
 	sessions []*session
 	latency  *hdr.Histogram
+	keep     bool   // a receipt of every frame
+	receipts []byte // packed
 }
 
 // runWorker works off orders until in ends.
@@ -97,13 +104,15 @@ func (w *worker) obey(o order) (r report) {
 		err = w.open(o)
 	case cmdReset:
 		w.on(w.reset)
-	case cmdStats:
+	case cmdKeep:
+		w.on(func() { w.reset(); w.keep, w.receipts = true, make([]byte, 0, receiptRoom) })
+	case cmdStats, cmdReceipts:
 	case cmdClose:
 		w.on(w.close)
 	default:
 		err = fmt.Errorf("an unknown order %q", o.Cmd)
 	}
-	w.on(func() { r = w.count(o.Cmd == cmdStats) })
+	w.on(func() { r = w.count(o.Cmd) })
 	if err != nil {
 		r.Error = err.Error()
 	}
@@ -123,11 +132,15 @@ func (w *worker) frame(payload []byte, now int64) {
 	if at, ok := stamp(payload); ok {
 		us := min(max((now-at)/1000, 1), latencyMax)
 		_ = w.latency.RecordValue(us) // it is in range
+		if w.keep {
+			w.receipts = receipt{at, now}.pack(w.receipts)
+		}
 	}
 }
 
 func (w *worker) reset() {
 	w.latency.Reset()
+	w.keep, w.receipts = false, nil
 	for _, s := range w.sessions {
 		s.frames = 0
 	}
@@ -142,7 +155,7 @@ func (w *worker) close() {
 	w.lost.Store(0)
 }
 
-func (w *worker) count(latency bool) report {
+func (w *worker) count(cmd string) report {
 	r := report{Sessions: len(w.sessions), Lost: w.lost.Load(), Least: math.MaxInt64}
 	for _, s := range w.sessions {
 		r.Frames += s.frames
@@ -152,8 +165,11 @@ func (w *worker) count(latency bool) report {
 	if len(w.sessions) == 0 {
 		r.Least = 0
 	}
-	if latency {
+	switch cmd {
+	case cmdStats:
 		r.Latency = w.latency.Export()
+	case cmdReceipts:
+		r.Receipts = w.receipts
 	}
 	return r
 }
@@ -197,9 +213,9 @@ func (w *worker) openOne(ctx context.Context, o order, i int) error {
 	if err != nil {
 		return err
 	}
-	_, err = fmt.Fprintf(c, "GET %s HTTP/1.1\r\nHost: %s\r\nConnection: Upgrade\r\nUpgrade: websocket\r\n"+
+	_, err = fmt.Fprintf(c, "GET /t/%s HTTP/1.1\r\nHost: %s\r\nConnection: Upgrade\r\nUpgrade: websocket\r\n"+
 		"Sec-WebSocket-Version: 13\r\nSec-WebSocket-Key: dGhlIHNhbXBsZSBub25jZQ==\r\n"+
-		"Sec-WebSocket-Protocol: %s\r\n\r\n", o.Path, o.Addr, o.Protocol)
+		"Sec-WebSocket-Protocol: ringside.raw\r\n\r\n", o.Topics[i%len(o.Topics)], o.Addr)
 	if err != nil {
 		c.Close()
 		return err

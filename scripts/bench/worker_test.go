@@ -71,13 +71,22 @@ func TestWorker(t *testing.T) {
 	}
 	const sessions = 100
 	f(`{"cmd":"dance"}`, "unknown order", nil)
-	f(fmt.Sprintf(`{"cmd":"open","addr":%q,"path":"/t/x","sessions":%d}`, addr, sessions), "", nil)
+	f(fmt.Sprintf(`{"cmd":"open","addr":%q,"topics":["x"],"sessions":%d}`, addr, sessions), "", nil)
 	f(`{"cmd":"stats"}`, "", func(r report) bool {
 		return r.Sessions == sessions && r.Frames == 3*sessions && r.Least == 3 && r.Most == 3 && r.Latency != nil
 	})
+	f(`{"cmd":"receipts"}`, "", func(r report) bool { return r.Frames == 3*sessions && len(r.Receipts) == 0 })
 	f(`{"cmd":"reset"}`, "", func(r report) bool { return r.Frames == 0 })
 	f(`{"cmd":"close"}`, "", func(r report) bool { return r.Sessions == 0 && r.Lost == 0 })
-	f(`{"cmd":"open","addr":"127.0.0.1:1","path":"/","sessions":3}`, "refused", nil)
+	f(`{"cmd":"keep"}`, "", nil)
+	f(fmt.Sprintf(`{"cmd":"open","addr":%q,"topics":["x","y"],"sessions":2}`, addr), "", nil)
+	f(`{"cmd":"receipts"}`, "", func(r report) bool {
+		list := unpackReceipts(r.Receipts)
+		return len(list) == 6 && list[0].stamp > 0 && list[0].at >= list[0].stamp
+	})
+	f(`{"cmd":"reset"}`, "", func(r report) bool { return len(r.Receipts) == 0 })
+	f(`{"cmd":"close"}`, "", nil)
+	f(`{"cmd":"open","addr":"127.0.0.1:1","topics":["x"],"sessions":3}`, "refused", nil)
 	orders.Close()
 	if err := <-done; err != nil {
 		t.Error(err)
