@@ -91,7 +91,8 @@ func (s *slot) age(now time.Time) (stale bool) {
 	var few [fewFeeds]*feed
 	touched := few[:0]
 	s.mu.Lock()
-	stale = s.warm && s.freshness(now).stale
+	// One that has just started has a beacon coming, which tells whether its stream is quiet or it lags behind.
+	stale = s.warm && now.Sub(s.placed) > 2*s.g.cfg.Beacon && s.freshness(now).stale
 	if s.stale.Load() != stale {
 		s.stale.Store(stale)
 		if stale {

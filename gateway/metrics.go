@@ -139,33 +139,8 @@ func (g *Gateway) Collect(ch chan<- prometheus.Metric) {
 	gauge := func(d *prometheus.Desc, v float64) {
 		ch <- prometheus.MustNewConstMetric(d, prometheus.GaugeValue, v)
 	}
-	for f := range formats {
-		count(descOpened, m.opened[f].Load(), f.String())
-		count(descGoneOn, m.goneOn[f].Load(), f.String())
-	}
-	for r := range closeReasons {
-		count(descClosed, m.closed[r].Load(), r.String())
-	}
-	for r := range gapReasons {
-		count(descGaps, m.gaps[r].Load(), r.String())
-	}
-	for s := range replaySources {
-		count(descReplays, m.replays[s].Load(), s.String())
-	}
-	count(descTurned, m.turnedStale.Load())
-	count(descOffered, m.offered.Load())
-	gauge(descStaleSlots, float64(g.staleSlots.Load()))
-	m.latency.Collect(ch)
-	var sum workerCounts
-	for _, w := range g.workers {
-		sum.messages.Add(w.counts.messages.Load())
-		sum.writes.Add(w.counts.writes.Load())
-		sum.bytesOut.Add(w.counts.bytesOut.Load())
-		sum.bytesIn.Add(w.counts.bytesIn.Load())
-		sum.heartbeats.Add(w.counts.heartbeats.Load())
-		sum.full.Add(w.counts.full.Load())
-		sum.leaving.Add(w.counts.leaving.Load())
-	}
+	m.collectLabelled(count)
+	sum := g.sum()
 	count(descMessages, sum.messages.Load())
 	count(descWrites, sum.writes.Load())
 	count(descBytesOut, sum.bytesOut.Load())
@@ -176,6 +151,9 @@ func (g *Gateway) Collect(ch chan<- prometheus.Metric) {
 	count(descReadErrors, m.replayErrors.Load())
 	count(descEpochs, m.epochs.Load())
 	count(descStale, m.stale.Load())
+	count(descTurned, m.turnedStale.Load())
+	count(descOffered, m.offered.Load())
+	gauge(descStaleSlots, float64(g.staleSlots.Load()))
 	gauge(descFull, float64(sum.full.Load()))
 	gauge(descLeaving, float64(sum.leaving.Load()))
 	gauge(descSessions, float64(g.Sessions()))
@@ -189,7 +167,40 @@ func (g *Gateway) Collect(ch chan<- prometheus.Metric) {
 		draining = 1
 	}
 	gauge(descDraining, draining)
+	m.latency.Collect(ch)
 	m.refused.Collect(ch)
 	m.frames.Collect(ch)
 	m.bad.Collect(ch)
+}
+
+// collectLabelled gives the counters with one label of a closed set.
+func (m *metrics) collectLabelled(count func(d *prometheus.Desc, v uint64, labels ...string)) {
+	for f := range formats {
+		count(descOpened, m.opened[f].Load(), f.String())
+		count(descGoneOn, m.goneOn[f].Load(), f.String())
+	}
+	for r := range closeReasons {
+		count(descClosed, m.closed[r].Load(), r.String())
+	}
+	for r := range gapReasons {
+		count(descGaps, m.gaps[r].Load(), r.String())
+	}
+	for s := range replaySources {
+		count(descReplays, m.replays[s].Load(), s.String())
+	}
+}
+
+// sum is what all loops have counted.
+func (g *Gateway) sum() *workerCounts {
+	sum := &workerCounts{}
+	for _, w := range g.workers {
+		sum.messages.Add(w.counts.messages.Load())
+		sum.writes.Add(w.counts.writes.Load())
+		sum.bytesOut.Add(w.counts.bytesOut.Load())
+		sum.bytesIn.Add(w.counts.bytesIn.Load())
+		sum.heartbeats.Add(w.counts.heartbeats.Load())
+		sum.full.Add(w.counts.full.Load())
+		sum.leaving.Add(w.counts.leaving.Load())
+	}
+	return sum
 }

@@ -23,7 +23,8 @@ type slot struct {
 	warm   bool              // the tail stands at `at`
 	at     position.Position // everything up to here has been appended to the logs
 	begin  position.ID       // the mark of the epoch; zero when it is not known
-	seen   time.Time         // when the tail last brought something, beacons included
+	placed time.Time         // when the tail last started
+	seen   time.Time         // when it last brought something, beacons included
 	topics map[string]*topic
 
 	stale atomic.Bool // set by watchFreshness
@@ -123,7 +124,8 @@ func (s *slot) started(at position.Position, begin position.ID) {
 	touched := few[:0]
 	s.mu.Lock()
 	was, warm := s.at, s.warm
-	s.warm, s.at, s.begin, s.seen = true, at, begin, time.Now()
+	now := time.Now()
+	s.warm, s.at, s.begin, s.placed, s.seen = true, at, begin, now, now
 	for _, t := range s.topics {
 		if at != was || !warm {
 			s.g.logBytes.Add(-int64(t.log.restart(at.ID)))

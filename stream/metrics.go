@@ -32,6 +32,7 @@ type metrics struct {
 	collected     atomic.Uint64
 	duplicates    atomic.Uint64
 	beacons       atomic.Uint64
+	trimmedUnread atomic.Uint64
 	watchErrors   atomic.Uint64
 	reads         atomic.Uint64
 	entries       atomic.Uint64
@@ -120,6 +121,7 @@ var counters = []struct {
 	{desc("contested_total", "Slots found to be read by another process as the same shard."), func(m *metrics) *atomic.Uint64 { return &m.contested }},
 	{desc("groups_collected_total", "Consumer groups of departed shards destroyed."), func(m *metrics) *atomic.Uint64 { return &m.collected }},
 	{desc("duplicates_total", "Entries dropped because an earlier one has the same id."), func(m *metrics) *atomic.Uint64 { return &m.duplicates }},
+	{desc("trimmed_unread_total", "Times that entries were trimmed before a tail had read them."), func(m *metrics) *atomic.Uint64 { return &m.trimmedUnread }},
 	{desc("beacons_total", "Beacons added to quiet streams."), func(m *metrics) *atomic.Uint64 { return &m.beacons }},
 	{desc("watch_errors_total", "Looks at the tailed streams that Redis did not answer."), func(m *metrics) *atomic.Uint64 { return &m.watchErrors }},
 	{desc("reads_total", "Blocking reads that were answered."), func(m *metrics) *atomic.Uint64 { return &m.reads }},

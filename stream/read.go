@@ -43,6 +43,9 @@ func (r *reader) read(ctx context.Context, conn rueidis.DedicatedClient) error {
 			return err
 		}
 	}
+	if err := r.checkTrimmed(ctx, conn, got); err != nil {
+		return err
+	}
 	if fault.Enabled {
 		fault.Stall()
 	}

@@ -28,6 +28,7 @@ type tail struct {
 	lost  bool              // TailLost was called, or TailStarted never
 	at    position.Position // everything up to here was handed over
 	seen  time.Time         // when the last entry came
+	due   bool              // a beacon is due, unless an entry comes first: it has just been placed
 	read  int64             // entries read since base
 	base  int64             // entries that had ever been added to the stream when read was 0; -1 when unknown
 	other uint32            // the epoch of the stream when it was last looked at
@@ -76,7 +77,7 @@ func (t *Tailer) Stats(slot int) (s Stats, ok bool) {
 func (t *tail) moveTo(at position.Position, begin position.ID, sum string, e Edges) {
 	t.begin, t.sum, t.last = begin, sum, nil
 	t.mu.Lock()
-	t.at, t.seen, t.read, t.base = at, time.Now(), 0, -1
+	t.at, t.seen, t.due, t.read, t.base = at, time.Now(), true, 0, -1
 	if at.ID == e.Last {
 		t.base = e.added
 	}
@@ -95,7 +96,7 @@ func (t *tail) content() string {
 func (t *tail) passed(id position.ID, n int, last *rueidis.RedisMessage) {
 	t.last = last
 	t.mu.Lock()
-	t.at.ID, t.seen = id, time.Now()
+	t.at.ID, t.seen, t.due = id, time.Now(), false
 	t.read += int64(n)
 	t.mu.Unlock()
 }

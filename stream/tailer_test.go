@@ -247,3 +247,47 @@ func TestWantBeforeRedisIsThere(t *testing.T) {
 		t.Error(err)
 	}
 }
+
+// stuck is a Sink that takes nothing for as long as somebody holds its gate.
+type stuck struct {
+	*heard
+	gate sync.Mutex
+}
+
+func (s *stuck) TailEntries(slot int, es []Entry) {
+	s.gate.Lock()
+	defer s.gate.Unlock()
+	s.heard.TailEntries(slot, es)
+}
+
+// What was trimmed before the tail had read it shows as a jump, and never as silence.
+func TestTrimmedUnread(t *testing.T) {
+	kinds(t, func(t *testing.T, k kind) {
+		s := testcluster.NewRedis(t, false)
+		c := ready(t, start(t, Config{URL: s.URL(), MaxLen: 100}))
+		h := &stuck{heard: newHeard(t)}
+		tl := c.NewTailer(TailConfig{Sink: h, Shard: "g1"})
+		slot := topic.Slot("finals")
+		k.want(tl, slot)
+		run(t, h.heard, tl, 1)
+		publish(t, c, "finals", "-1")
+		h.wantPayloads("finals", "-1")
+		// All are read in time, however far the stream is trimmed: no jump.
+		for i := range 300 {
+			publish(t, c, "finals", strconv.Itoa(i))
+			h.wait("it has come", func() bool { return len(h.entries["finals"]) == 2+i })
+		}
+		if h.starts[slot] != 1 {
+			t.Fatalf("the tail was started %d times, want once", h.starts[slot])
+		}
+		h.gate.Lock()
+		for i := range 1000 {
+			publish(t, c, "finals", strconv.Itoa(300+i))
+		}
+		h.gate.Unlock()
+		h.wait("the last has come", func() bool { es := h.entries["finals"]; return es[len(es)-1] == "1299" })
+		if h.starts[slot] != 2 || c.metrics.trimmedUnread.Load() != 1 || c.metrics.epochs.Load() != 0 {
+			t.Errorf("got %d starts, %d jumps, %d epochs, want 2, 1, 0", h.starts[slot], c.metrics.trimmedUnread.Load(), c.metrics.epochs.Load())
+		}
+	})
+}

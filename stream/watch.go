@@ -145,13 +145,14 @@ func (t *Tailer) lookAt(first int, now time.Time) (tails []*tail, c call) {
 			quiet *= 2
 		}
 		tl.mu.Lock()
-		at, seen, lost := tl.at, tl.seen, tl.lost
+		at, lost := tl.at, tl.lost
+		due := tl.due || now.Sub(tl.seen) >= quiet-quiet/4
 		tl.mu.Unlock()
 		if at.Epoch == 0 {
 			continue
 		}
 		beacon := "0"
-		if !lost && now.Sub(seen) >= quiet-quiet/4 {
+		if !lost && due {
 			beacon = "1"
 			t.c.metrics.beacons.Add(1)
 		}

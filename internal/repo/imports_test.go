@@ -12,7 +12,7 @@ import (
 var mayImport = map[string][]string{
 	"ring":   {"internal/topic"},
 	"leg":    {"internal/position"},
-	"stream": {"internal/position", "internal/topic"},
+	"stream": {"internal/fault", "internal/position", "internal/topic"},
 	"gossip": {"ring"},
 	// They import neither each other nor gossip: they are handed func() *ring.Ring.
 	"router":  {"ring", "leg", "internal/..."},
