@@ -9,6 +9,7 @@ import (
 	"github.com/ringside-edge/ringside/internal/eventloop"
 	"github.com/ringside-edge/ringside/internal/position"
 	"github.com/ringside-edge/ringside/leg"
+	"github.com/ringside-edge/ringside/stream"
 )
 
 // freshness is what can be vouched for: everything up to asOf has been handed on.
@@ -36,6 +37,27 @@ func (s *slot) freshnessAt(p position.Position) freshness {
 func (g *Gateway) aged(f freshness) freshness {
 	f.stale = f.lag > g.cfg.StaleAfter.Milliseconds()
 	return f
+}
+
+// Tail is how far a slot has been read, and what can be vouched for.
+type Tail struct {
+	stream.Stats
+	AsOf  int64 // up to when, ms by the clock of Redis
+	Age   int64 // how long ago that was, ms
+	Stale bool
+}
+
+// Tail is that of a slot; ok is false when it is not tailed. Safe for concurrent use.
+func (g *Gateway) Tail(slot int) (t Tail, ok bool) {
+	stats, ok := g.tailer.Stats(slot)
+	if !ok {
+		return Tail{}, false
+	}
+	s := g.slots[slot]
+	s.mu.Lock()
+	f := s.freshness(time.Now())
+	s.mu.Unlock()
+	return Tail{Stats: stats, AsOf: f.asOf, Age: f.lag, Stale: s.stale.Load()}, true
 }
 
 // vouches reports whether a session of the slot is well served here: the tail is fresh, or can soon stand.

@@ -7,6 +7,7 @@ import (
 	"math/rand/v2"
 	"strconv"
 	"strings"
+	"time"
 
 	"github.com/redis/rueidis"
 
@@ -103,6 +104,39 @@ func (e *Edges) parse(res rueidis.RedisResult) error {
 	e.lastSum, e.headSum = parts[3], parts[4]
 	e.added, errs[3] = strconv.ParseInt(parts[5], 10, 64)
 	return errors.Join(errs[:]...)
+}
+
+// Window is how far back a slot's stream goes at present.
+type Window struct {
+	Edges
+	Entries int64         // beacons included
+	Age     time.Duration // of the oldest entry, by the clock of Redis
+}
+
+// windowScript returns a stream's length, and the server's time in ms.
+//
+// KEYS: stream.
+//
+//nolint:gochecknoglobals // a constant
+var windowScript = newScript("return {redis.call('XLEN', KEYS[1]), now()}")
+
+// Window reads how far back a slot's stream goes. Errors wrap [ErrUnavailable] or [ErrAmbiguous].
+func (c *Client) Window(ctx context.Context, slot int) (Window, error) {
+	e, err := c.Edges(ctx, slot)
+	if err != nil {
+		return Window{}, err
+	}
+	r, err := c.client()
+	if err != nil {
+		return Window{}, err
+	}
+	ctx, cancel := context.WithTimeout(ctx, c.cfg.OpTimeout)
+	defer cancel()
+	parts, err := windowScript.run(ctx, r, call{keys: []string{Key(slot)}})[0].AsIntSlice()
+	if err != nil || len(parts) != 2 {
+		return Window{}, outcome(err)
+	}
+	return Window{e, parts[0], time.Duration(max(0, parts[1]-int64(e.First.Ms))) * time.Millisecond}, nil
 }
 
 // newEpoch is an epoch that there was not before, with all but certainty.

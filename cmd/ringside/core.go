@@ -115,6 +115,11 @@ func newCore(set settings, log *zap.Logger, leave *trigger) (*core, error) {
 		MaxPayload: int(set.MaxPayload),
 		Name:       "ringside-" + set.id,
 		OpTimeout:  set.RedisTimeout,
+		TLS: stream.TLS{
+			CA: set.RedisTLSCA, Cert: set.RedisTLSCert, Key: set.RedisTLSKey, ServerName: set.RedisTLSServerName,
+		},
+		MinReplicas: set.MinReplicas,
+		WaitTimeout: set.WaitTimeout,
 	}, log.Named("stream"))
 	if err != nil {
 		return nil, fmt.Errorf("redis: %w", err)

@@ -45,6 +45,7 @@ func newGateway(cfg config.Gateway, log *zap.Logger, leave *trigger) (*gatewayNo
 		ID: string(cfg.ID), Listen: string(cfg.Listen), Loops: cfg.Loops, Portable: cfg.Portable,
 		Heartbeat: cfg.Heartbeat, HandshakeTimeout: cfg.HandshakeTimeout, WriteTimeout: cfg.WriteTimeout,
 		ReplayTimeout: cfg.ReplayTimeout, KeepAlive: cfg.KeepAlive, AckTimeout: cfg.AckTimeout, DrainWindow: cfg.DrainWindow,
+		StaleAfter: cfg.StaleAfter, Beacon: cfg.Beacon,
 		DrainMin: cfg.DrainMin, DrainMax: cfg.DrainMax, MoveGrace: cfg.MoveGrace,
 		MaxHeader: int(cfg.MaxHeader), MaxFrame: int(cfg.MaxFrame), MaxTopics: cfg.MaxTopics, MaxControl: int(cfg.MaxControl), MaxSessions: cfg.MaxSessions,
 		LogEntries: cfg.LogEntries, LogBytes: int(cfg.LogBytes), LogTotalBytes: int(cfg.LogTotalBytes), LogLinger: cfg.LogLinger,

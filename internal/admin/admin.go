@@ -62,6 +62,33 @@ type Publisher interface {
 	Publish(ctx context.Context, m Message) (Published, error)
 }
 
+// Window is how far back a topic's stream goes at present: what a client can be replayed.
+type Window struct {
+	Epoch   string  `json:"epoch"`
+	First   string  `json:"first"` // ID of the oldest entry
+	Last    string  `json:"last"`
+	Entries int64   `json:"entries"` // of all topics of the slot, beacons included
+	Seconds float64 `json:"seconds"` // age of the oldest entry
+}
+
+// Tail is how far a gateway has read a slot.
+type Tail struct {
+	Owned    bool   `json:"owned"`    // through the shard's consumer group
+	Stands   bool   `json:"stands"`   // it reads
+	Position string `json:"position"` // everything up to here has been handed on
+	AsOf     int64  `json:"asOf"`     // up to when the gateway can vouch for the slot, ms
+	Lag      int64  `json:"lag"`      // how long ago that was, ms
+	Stale    bool   `json:"stale"`
+	Unread   int64  `json:"unread"`  // entries of the stream that it has not read yet; -1 when that is not known
+	Pending  int64  `json:"pending"` // entries read and not acknowledged yet
+}
+
+// Streams tells of slots' streams. Its methods are safe for concurrent use.
+type Streams interface {
+	Window(ctx context.Context, slot int) (Window, error)
+	Tail(slot int) (Tail, bool) // false where the slot is not tailed
+}
+
 // Drainer is a member that can be told to leave.
 type Drainer interface {
 	// Drain begins to drain and returns at once. Calling it again does nothing more.
@@ -82,6 +109,7 @@ type Deps struct {
 	Ring      func() *ring.Ring     // never nil, and never gives nil
 	StreamKey func(slot int) string // name of a slot's stream in Redis
 	Publisher Publisher
+	Streams   Streams
 	Drainer   Drainer      // nil on a router: it forwards
 	Checks    []Check      // all of them hold: ready
 	Metrics   http.Handler // for /metrics

@@ -3,6 +3,7 @@ package admin
 import (
 	"context"
 	"encoding/json"
+	"errors"
 	"fmt"
 	"io"
 	"net/http"
@@ -88,10 +89,31 @@ type fakeDrainer struct{ drains atomic.Int32 }
 func (f *fakeDrainer) Drain()           { f.drains.Add(1) }
 func (f *fakeDrainer) Sessions() uint64 { return 7 }
 
+// fakeStreams tells of streams what a test wants.
+type fakeStreams struct {
+	window *Window // nil: Redis does not answer
+	tail   *Tail   // nil: not tailed
+}
+
+func (f *fakeStreams) Window(context.Context, int) (Window, error) {
+	if f.window == nil {
+		return Window{}, errors.New("no answer")
+	}
+	return *f.window, nil
+}
+
+func (f *fakeStreams) Tail(int) (Tail, bool) {
+	if f.tail == nil {
+		return Tail{}, false
+	}
+	return *f.tail, true
+}
+
 // port is a running admin port.
 type port struct {
 	*Server
 	publisher *fakePublisher
+	streams   *fakeStreams
 	drainer   *fakeDrainer // of a gateway
 	ring      atomic.Pointer[ring.Ring]
 }
@@ -99,13 +121,14 @@ type port struct {
 // start runs the admin port of the member self; with change the dependencies can be other ones.
 func start(t *testing.T, self string, gateway bool, change func(*Deps)) *port {
 	t.Helper()
-	p := &port{publisher: &fakePublisher{}}
+	p := &port{publisher: &fakePublisher{}, streams: &fakeStreams{}}
 	p.ring.Store(ring.New(nil))
 	registry := metrics.New("test", "test")
 	deps := Deps{
 		Ring:      p.ring.Load,
 		StreamKey: func(slot int) string { return fmt.Sprintf("ringside:{%d}:%d:stream", slot/16, slot) },
 		Publisher: p.publisher,
+		Streams:   p.streams,
 		Metrics:   metrics.Handler(registry),
 		Log:       zaptest.NewLogger(t, zaptest.Level(zap.ErrorLevel)),
 	}

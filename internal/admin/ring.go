@@ -1,6 +1,7 @@
 package admin
 
 import (
+	"context"
 	"encoding/json"
 	"fmt"
 	"net/http"
@@ -45,9 +46,11 @@ type place struct {
 	Owner      string   `json:"owner"` // empty while no gateway is active
 	Preference []string `json:"preference"`
 	Version    string   `json:"version"` // of the ring
+	Window     *Window  `json:"window"`  // null while Redis does not answer
+	Tail       *Tail    `json:"tail"`    // null on a node that does not tail the slot
 }
 
-func (s *Server) place(r *ring.Ring, name string) place {
+func (s *Server) place(ctx context.Context, r *ring.Ring, name string) place {
 	slot := topic.Slot(name)
 	p := place{Topic: name, Slot: slot, Stream: s.deps.StreamKey(slot), Preference: []string{}, Version: r.Version()}
 	for _, m := range r.Preference(slot) {
@@ -55,6 +58,12 @@ func (s *Server) place(r *ring.Ring, name string) place {
 	}
 	if len(p.Preference) > 0 {
 		p.Owner = p.Preference[0]
+	}
+	if w, err := s.deps.Streams.Window(ctx, slot); err == nil {
+		p.Window = &w
+	}
+	if t, ok := s.deps.Streams.Tail(slot); ok {
+		p.Tail = &t
 	}
 	return p
 }
@@ -81,9 +90,9 @@ func (s *Server) serveRing(w http.ResponseWriter, r *http.Request) error {
 	}
 	switch {
 	case one && text:
-		writeText(w, placeText(s.place(current, name)))
+		writeText(w, placeText(s.place(r.Context(), current, name)))
 	case one:
-		answer(w, http.StatusOK, s.place(current, name))
+		answer(w, http.StatusOK, s.place(r.Context(), current, name))
 	case text:
 		writeText(w, ringText(s.cfg.Self, current.Version(), members(current)))
 	default:
@@ -147,8 +156,18 @@ func ringText(self, version string, list []member) string {
 }
 
 func placeText(p place) string {
-	return fmt.Sprintf("topic       %s\nslot        %d\nstream      %s\nowner       %s\npreference  %s\nring        %s\n",
-		p.Topic, p.Slot, p.Stream, dash(p.Owner), dash(strings.Join(p.Preference, " ")), p.Version)
+	window, tail := "unknown: redis does not answer", "not tailed by this node"
+	if w := p.Window; w != nil {
+		window = fmt.Sprintf("%.0f s, %d entries, epoch %s", w.Seconds, w.Entries, w.Epoch)
+	}
+	if t := p.Tail; t != nil {
+		tail = fmt.Sprintf("%s, lag %d ms", map[bool]string{true: "owned", false: "followed"}[t.Owned], t.Lag)
+		if t.Stale {
+			tail += ", STALE"
+		}
+	}
+	return fmt.Sprintf("topic       %s\nslot        %d\nstream      %s\nowner       %s\npreference  %s\nring        %s\nwindow      %s\ntail        %s\n",
+		p.Topic, p.Slot, p.Stream, dash(p.Owner), dash(strings.Join(p.Preference, " ")), p.Version, window, tail)
 }
 
 func dash(s string) string {

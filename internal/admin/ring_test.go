@@ -108,3 +108,27 @@ func TestPlace(t *testing.T) {
 	f("topic="+strings.Repeat("x", 256), "topic_too_long")
 	f("format=xml", "format")
 }
+
+// What can be replayed, and how far this node has read, stand beside a topic's place.
+func TestRingTellsOfTheStream(t *testing.T) {
+	p := start(t, "g1", true, nil)
+	f := func(want string) {
+		t.Helper()
+		if a := p.do(t, "GET", "/ring?topic=finals", ""); !strings.Contains(a.body, want) {
+			t.Errorf("got %s, want %s in it", a.body, want)
+		}
+	}
+	text := func(want string) {
+		t.Helper()
+		if a := p.do(t, "GET", "/ring?topic=finals&format=text", ""); !strings.Contains(a.body, want) {
+			t.Errorf("got %s, want %s in it", a.body, want)
+		}
+	}
+	f(`"window":null,"tail":null`)
+	text("window      unknown: redis does not answer\ntail        not tailed by this node\n")
+	p.streams.window = &Window{Epoch: "6f1c22aa", First: "1-0", Last: "2-0", Entries: 3, Seconds: 598.5}
+	p.streams.tail = &Tail{Owned: true, Stands: true, Position: "6f1c22aa-2-0", AsOf: 2, Lag: 7000, Stale: true, Unread: 1, Pending: 5}
+	f(`"window":{"epoch":"6f1c22aa","first":"1-0","last":"2-0","entries":3,"seconds":598.5}`)
+	f(`"tail":{"owned":true,"stands":true,"position":"6f1c22aa-2-0","asOf":2,"lag":7000,"stale":true,"unread":1,"pending":5}`)
+	text("window      598 s, 3 entries, epoch 6f1c22aa\ntail        owned, lag 7000 ms, STALE\n")
+}

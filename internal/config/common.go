@@ -44,14 +44,24 @@ type Cluster struct {
 
 // Streams is how Redis is used.
 type Streams struct {
-	// The server that holds the streams.
-	Redis RedisURL `group:"Redis" default:"redis://127.0.0.1:6379" help:"Redis server: redis://, rediss:// or unix:// URL."`
+	// One server, the master that Sentinels know (redis-sentinel://host:port,host:port#master), or a Cluster
+	// (redis-cluster://host:port,host:port). rediss, rediss-sentinel and rediss-cluster are the same over TLS.
+	Redis RedisURL `group:"Redis" default:"redis://127.0.0.1:6379" help:"Redis: a redis://, unix://, redis-sentinel:// or redis-cluster:// URL; rediss for TLS."`
+	// For the rediss schemes. Files are PEM.
+	RedisTLSCA         string `name:"redis-tls-ca" group:"Redis" placeholder:"FILE" example:"redis-ca.pem" help:"Authorities that Redis is believed by; the system's when none is given."`
+	RedisTLSCert       string `name:"redis-tls-cert" group:"Redis" placeholder:"FILE" example:"ringside.pem" help:"Certificate that is shown to Redis."`
+	RedisTLSKey        string `name:"redis-tls-key" group:"Redis" placeholder:"FILE" example:"ringside-key.pem" help:"Its key."`
+	RedisTLSServerName string `name:"redis-tls-server-name" group:"Redis" placeholder:"NAME" example:"redis.internal" help:"Name in the certificate of Redis, where it is not its host."`
 	// For a single command; blocking reads have a deadline of their own.
 	RedisTimeout time.Duration `group:"Redis" default:"2s" min:"50ms" max:"1m" help:"How long Redis may take to answer."`
 	// The replay window. Trimming happens at publish, with the next whole node of the stream.
 	Retention time.Duration `group:"Redis" default:"10m" min:"1s" max:"168h" help:"How long messages are kept for replay."`
 	// Counted when it bites: it breaks the promise of the retention.
 	StreamMaxLen int `group:"Redis" default:"100000" min:"100" help:"Emergency brake: messages kept of one stream."`
+	// A publish that too few replicas have in time is answered as ambiguous: it was written, and may be lost with its master.
+	MinReplicas int `group:"Redis" default:"0" min:"0" max:"16" help:"Replicas that must have a message before its publish is acknowledged."`
+	// Beside the time that Redis may take to answer.
+	WaitTimeout time.Duration `group:"Redis" default:"1s" min:"1ms" max:"1m" help:"How long replicas may take to have a message."`
 	// Larger ones are refused at publish, and passed over when something else has put them into a stream.
 	MaxPayload Size `group:"Redis" default:"1MiB" min:"1KiB" max:"8MiB" help:"Largest payload of a message."`
 }

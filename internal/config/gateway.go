@@ -32,6 +32,10 @@ type Gateway struct {
 	WriteTimeout time.Duration `group:"Sessions" default:"30s" min:"100ms" max:"1h" help:"How long a full socket may take nothing."`
 	// Then the session is closed with 1013 and comes back.
 	ReplayTimeout time.Duration `group:"Sessions" default:"10s" min:"100ms" max:"5m" help:"How long a session waits for Redis to replay."`
+	// Clients are told at once, new ones go to the next gateway, and the others are offered to it. Three beacons or more.
+	StaleAfter time.Duration `group:"Freshness" default:"4s" min:"100ms" max:"10m" help:"Age of what is known of a slot from which it is stale."`
+	// A sign of life in a stream in which nothing else happens.
+	Beacon time.Duration `group:"Freshness" default:"1s" min:"20ms" max:"1m" help:"How long a stream may be quiet before its owner adds a beacon to it."`
 	// Finds peers that died without a word while nothing is sent.
 	KeepAlive time.Duration `group:"Sessions" default:"30s" min:"1s" max:"2h" help:"TCP keep-alive of idle sockets."`
 	// Finds them while something is. A peer that reads slowly, or not at all, acknowledges; one that is gone does not.
@@ -85,6 +89,9 @@ func (g *Gateway) Validate() error {
 	}
 	if g.DrainMin > g.DrainMax {
 		return fmt.Errorf("drain-min (%d) is above drain-max (%d)", g.DrainMin, g.DrainMax)
+	}
+	if g.StaleAfter < 3*g.Beacon {
+		return fmt.Errorf("stale-after (%v) must be three times beacon (%v) or more", g.StaleAfter, g.Beacon)
 	}
 	for _, s := range g.Static {
 		if s.Name == string(g.ID) {

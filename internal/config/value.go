@@ -4,7 +4,7 @@ import (
 	"fmt"
 	"net"
 	"net/netip"
-	"net/url"
+	"slices"
 	"strconv"
 	"strings"
 )
@@ -93,30 +93,39 @@ func (h *Host) UnmarshalText(text []byte) error {
 // RedisURL says where Redis is and how to log in. It can hold a password: print [RedisURL.Redacted].
 type RedisURL string
 
-const redisForm = "want redis://[user:password@]host:port[/database], rediss:// for TLS, or unix:///path"
+const redisForm = "want redis://[user:password@]host:port[/database], unix:///path, redis-sentinel://host:port,host:port#master or " +
+	"redis-cluster://host:port,host:port; rediss for TLS"
 
-// UnmarshalText takes a redis://, rediss:// or unix:// URL. Its errors never repeat the URL.
+// UnmarshalText takes a URL of one of the schemes. Its errors never repeat the URL. What stands in it is the stream package's to judge.
 func (r *RedisURL) UnmarshalText(text []byte) error {
-	u, err := url.Parse(string(text))
+	scheme, rest, ok := strings.Cut(string(text), "://")
 	switch {
-	case err != nil:
+	case !ok:
 		return fmt.Errorf("not a URL: %s", redisForm)
-	case u.Scheme != "redis" && u.Scheme != "rediss" && u.Scheme != "unix":
-		return fmt.Errorf("scheme %q: %s", u.Scheme, redisForm)
-	case u.Scheme == "unix" && u.Path == "", u.Scheme != "unix" && u.Hostname() == "":
+	case !slices.Contains([]string{"redis", "unix", "redis-sentinel", "redis-cluster"}, strings.Replace(scheme, "rediss", "redis", 1)):
+		return fmt.Errorf("scheme %.20q: %s", scheme, redisForm)
+	case strings.Trim(rest[strings.LastIndexByte(rest, '@')+1:], "/") == "", scheme != "unix" && strings.HasPrefix(rest[strings.LastIndexByte(rest, '@')+1:], ":"):
 		return fmt.Errorf("names no server: %s", redisForm)
 	}
 	*r = RedisURL(text)
 	return nil
 }
 
-// Redacted is the URL with its password replaced, for logs.
+// Redacted is the URL with its passwords replaced, for logs.
 func (r RedisURL) Redacted() string {
-	u, err := url.Parse(string(r))
-	if err != nil {
-		return "(not a URL)"
+	scheme, rest, _ := strings.Cut(string(r), "://")
+	user := ""
+	if at := strings.LastIndexByte(rest, '@'); at >= 0 { // whatever stands before it, a password may be part of it
+		name, _, secret := strings.Cut(rest[:at], ":")
+		if user = name; secret {
+			user += ":xxxxx"
+		}
+		user, rest = user+"@", rest[at+1:]
 	}
-	return u.Redacted()
+	if server, _, query := strings.Cut(rest, "?"); query {
+		rest = server + "?…"
+	}
+	return scheme + "://" + user + rest
 }
 
 // Static is a shard that configuration names instead of gossip: any server of the client's protocol.

@@ -61,6 +61,9 @@ func TestRedacted(t *testing.T) {
 	}
 	f("redis://127.0.0.1:6379", "redis://127.0.0.1:6379")
 	f("redis://u:hunter2@h:1/2", "redis://u:xxxxx@h:1/2")
+	f("redis://u:hun?ter2@h:1/2", "redis://u:xxxxx@h:1/2")
+	f("redis-sentinel://:hunter2@h:1,i:2/3?sentinel_password=hunter3#m", "redis-sentinel://:xxxxx@h:1,i:2/3?…")
+	f("rediss-cluster://u@h:1,i:2", "rediss-cluster://u@h:1,i:2")
 }
 
 func TestSuggest(t *testing.T) {
