@@ -88,8 +88,13 @@ func (s *session) passEnd() {
 }
 
 // upstreamEOF is called when the upstream sends nothing any more, and all that it had sent is passed on. A leg is over
-// then. A raw upstream may still listen, so that its end is passed on as well.
+// then. So is a raw WebSocket that has ended between two frames without having said so by one: its process is gone, and the
+// client is told when to come back. Any other raw upstream may still listen, so that its end is passed on as well.
 func (s *session) upstreamEOF() {
+	if s.has(isWebSocket) && !s.has(isLeg|clientEnded) && s.atBoundary() {
+		s.goAway(closeUpstream, crashDelay())
+		return
+	}
 	s.flags |= upstreamEnded
 	switch {
 	case s.has(isLeg):
@@ -146,7 +151,7 @@ func (s *session) leave() {
 		return
 	}
 	s.flags |= leaving
-	comes := s.has(isLeg) || s.has(isWebSocket) && !s.has(upstreamEnded) // a boundary, if it is not there
+	comes := s.has(isLeg) || s.has(isWebSocket) && !s.has(upstreamEnded) && !s.frames.saidBye() // a boundary, if it is not there
 	if s.atBoundary() || !comes {
 		s.goAway(closeDrain, s.w.r.drainDelay())
 	}
@@ -161,7 +166,7 @@ func (s *session) atBoundary() bool {
 	case s.has(upstreamEnded):
 		return false // the client has been told so
 	case s.has(isWebSocket):
-		return s.frames.atBoundary()
+		return s.frames.atBoundary() && !s.frames.saidBye()
 	}
 	return false // a raw event stream, perhaps inside an HTTP chunk
 }

@@ -49,6 +49,7 @@ type framesState struct {
 	Left uint64 `json:"left"`
 	Seen uint8  `json:"seen"`
 	Size uint8  `json:"size"`
+	Bye  bool   `json:"bye,omitempty"`
 }
 
 type homeState struct {
@@ -78,7 +79,7 @@ func (s *session) pack() (handover.Item, error) {
 		st.Waiting = &waitingState{wt.held, wt.down, wt.up, wt.lead, wt.sent, now - wt.downSince, now - wt.upSince}
 	}
 	if s.frames != (frames{}) {
-		st.Frames = &framesState{s.frames.left, s.frames.seen, s.frames.size}
+		st.Frames = &framesState{s.frames.left, s.frames.seen, s.frames.size, s.frames.bye}
 	}
 	if h := s.home; h != nil {
 		st.Home = &homeState{
@@ -132,7 +133,7 @@ func (r *Router) unpack(w *worker, st *sessionState) *session {
 	s.moved, s.since = now-st.Moved, now-st.Since
 	s.strip.Restore(st.HalfWay)
 	if f := st.Frames; f != nil {
-		s.frames = frames{f.Left, f.Seen, f.Size}
+		s.frames = frames{f.Left, f.Seen, f.Size, f.Bye}
 	}
 	if h := st.Home; h != nil {
 		s.home = &home{
