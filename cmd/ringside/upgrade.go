@@ -13,6 +13,7 @@ import (
 	"syscall"
 	"time"
 
+	"github.com/coreos/go-systemd/v22/daemon"
 	"go.uber.org/zap"
 
 	"github.com/ringside-edge/ringside/internal/eventloop"
@@ -245,6 +246,7 @@ func (u *upgrader) giveWay(ctx, alive context.Context, conn *handover.Conn, end 
 		return errors.Join(err, lnErr, faceErr)
 	}
 	a.back <- f
+	u.node.notify(daemon.SdNotifyReady) // the successor may have said that it is the main process now
 	return err
 }
 

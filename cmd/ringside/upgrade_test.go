@@ -3,6 +3,7 @@ package main
 import (
 	"context"
 	"encoding/json"
+	"fmt"
 	"net"
 	"os"
 	"path/filepath"
@@ -68,10 +69,35 @@ func (e *edge) succeed(ctx context.Context, t *testing.T) *handover.Conn {
 	return conn
 }
 
+// serviceManager takes what nodes tell it (sd_notify), and returns how to wait for the next.
+func serviceManager(t *testing.T) (next func(t *testing.T, want string)) {
+	t.Helper()
+	path := filepath.Join(t.TempDir(), "n")
+	conn, err := net.ListenUnixgram("unixgram", &net.UnixAddr{Name: path, Net: "unixgram"})
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() { conn.Close() })
+	t.Setenv("NOTIFY_SOCKET", path)
+	return func(t *testing.T, want string) {
+		t.Helper()
+		buf := make([]byte, 1024)
+		_ = conn.SetReadDeadline(time.Now().Add(testcluster.Limit())) // an open socket takes it
+		if n, err := conn.Read(buf); err != nil || string(buf[:n]) != want {
+			t.Errorf("the service manager heard %q, %v, want %q", buf[:n], err, want)
+		}
+	}
+}
+
 // TestSuccessorDiesHalfWay has a successor that dies with a batch that it has not acknowledged, and leaves a port behind for
 // longer than a router likes to wait: the router has it all back in the end, and another one can succeed it.
 func TestSuccessorDiesHalfWay(t *testing.T) {
+	notified := serviceManager(t)
 	e := newEdge(t)
+	main := fmt.Sprintf("READY=1\nMAINPID=%d", os.Getpid())
+	for range 2 { // the router and the gateway
+		notified(t, main)
+	}
 	for _, held := range []time.Duration{0, backTimeout + 200*time.Millisecond} {
 		conn := e.succeed(t.Context(), t)
 		taken, err := net.Listen("tcp", e.router.Gossip) // free: it was given away
@@ -90,6 +116,7 @@ func TestSuccessorDiesHalfWay(t *testing.T) {
 		taken.Close()
 		ready(t, e.router)
 		e.heard(t, "with gossip after "+held.String())
+		notified(t, main)
 	}
 	next := start(t, "router", "--listen", e.router.Addr, "--admin", e.router.Admin, "--gossip", e.router.Gossip, "--redis", e.redis,
 		"--log-format", "json", "--takeover", e.socket)
