@@ -96,6 +96,9 @@ func New(cfg Config, deps Deps) (*Router, error) {
 		}
 	}
 	r.listening.Store(true)
+	if deps.Hold {
+		r.pauseAccepting(true)
+	}
 	return r, nil
 }
 

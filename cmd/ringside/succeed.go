@@ -95,21 +95,16 @@ func (p *predecessor) takeOver(ctx context.Context, n *routerNode, r *router.Rou
 		case <-time.After(5 * time.Millisecond):
 		}
 	}
-	if err := p.conn.Send(ctx, msgReady, nil); err != nil {
-		return fmt.Errorf("takeover: %w", err)
-	}
+	r.Accept() // until now only the predecessor did: it knew gateways
 	taken := 0
+	if err := p.conn.Send(ctx, msgReady, nil); err != nil {
+		return p.lost(ctx, err, taken, log)
+	}
 	for {
 		m, err := p.conn.Receive(ctx)
 		switch {
-		case ctx.Err() != nil:
-			return nil
-		case err != nil && p.lives():
-			log.Error("the predecessor goes on by itself", zap.Int("sessions", taken), zap.Error(err))
-			return errTakenBack
 		case err != nil:
-			log.Error("the predecessor is gone before it had given everything", zap.Int("sessions", taken), zap.Error(err))
-			return nil
+			return p.lost(ctx, err, taken, log)
 		case m.Kind == msgEnd:
 			log.Info("has taken over", zap.Int("sessions", taken))
 			return nil
@@ -118,15 +113,24 @@ func (p *predecessor) takeOver(ctx context.Context, n *routerNode, r *router.Rou
 			return nil
 		}
 		if err := p.conn.Ack(ctx); err != nil { // they stay the predecessor's
-			log.Error("the predecessor has not heard that its sessions are taken", zap.Error(err))
-			if p.lives() {
-				return errTakenBack
-			}
-			return nil
+			return p.lost(ctx, err, taken, log)
 		}
 		if err := r.Adopt(m.Items); err != nil {
 			log.Error("some sessions could not be taken over", zap.Error(err))
 		}
 		taken += len(m.Items)
 	}
+}
+
+// lost decides how to go on without the connection to the predecessor, which broke before everything had been given.
+func (p *predecessor) lost(ctx context.Context, err error, taken int, log *zap.Logger) error {
+	switch {
+	case ctx.Err() != nil:
+		return nil
+	case p.lives():
+		log.Error("the predecessor goes on by itself", zap.Int("sessions", taken), zap.Error(err))
+		return errTakenBack
+	}
+	log.Error("the predecessor is gone before it had given everything", zap.Int("sessions", taken), zap.Error(err))
+	return nil
 }
