@@ -5,8 +5,10 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
+	"io/fs"
 	"net"
 	"os"
+	"syscall"
 	"time"
 
 	"go.uber.org/zap"
@@ -29,7 +31,7 @@ type predecessor struct {
 func meet(ctx context.Context, path string) (*predecessor, error) {
 	ctx, cancel := context.WithTimeout(ctx, upgradeTimeout)
 	defer cancel()
-	conn, err := handover.Dial(ctx, path)
+	conn, err := dial(ctx, path)
 	if err != nil {
 		return nil, fmt.Errorf("takeover: %w", err)
 	}
@@ -39,6 +41,23 @@ func meet(ctx context.Context, path string) (*predecessor, error) {
 		return nil, fmt.Errorf("takeover: %w", err)
 	}
 	return p, nil
+}
+
+// dial waits a moment for somebody to listen at path: a router that has just succeeded another one does so only when it has
+// got everything.
+func dial(ctx context.Context, path string) (conn *handover.Conn, err error) {
+	for until := time.Now().Add(socketTimeout); ; {
+		conn, err = handover.Dial(ctx, path)
+		soon := errors.Is(err, fs.ErrNotExist) || errors.Is(err, syscall.ECONNREFUSED)
+		if !soon || time.Now().After(until) {
+			return conn, err
+		}
+		select {
+		case <-ctx.Done():
+			return nil, errors.Join(err, ctx.Err())
+		case <-time.After(50 * time.Millisecond):
+		}
+	}
 }
 
 func (p *predecessor) takePorts(ctx context.Context) error {

@@ -48,6 +48,8 @@ const (
 	upgradeTimeout = 30 * time.Second
 	// backTimeout is how long a port that is not free again is no reason to complain.
 	backTimeout = 5 * time.Second
+	// socketTimeout is how long a successor waits for somebody to listen at the socket.
+	socketTimeout = 3 * time.Second
 	// batchTimeout is what it may take for a batch of sessions.
 	batchTimeout = 10 * time.Second
 	// ringTimeout is how long a successor waits for a ring with gateways; without one it goes on all the same.

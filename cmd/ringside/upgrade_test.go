@@ -212,3 +212,39 @@ func TestSignalBeforeItsTime(t *testing.T) {
 		t.Errorf("got %v", err)
 	}
 }
+
+// TestNobodyToSucceedYet has a successor that comes before the router which it is to succeed listens, and one that comes to
+// nobody at all.
+func TestNobodyToSucceedYet(t *testing.T) {
+	socket := filepath.Join(t.TempDir(), "s")
+	type met struct {
+		conn *handover.Conn
+		err  error
+	}
+	came := make(chan met, 1)
+	go func() {
+		conn, err := dial(t.Context(), socket)
+		came <- met{conn, err}
+	}()
+	<-time.After(200 * time.Millisecond) // it has looked by then
+	l, err := handover.Listen(socket)
+	if err != nil {
+		t.Fatal(err)
+	}
+	conn, err := l.Accept(t.Context())
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer conn.Close()
+	m := <-came
+	if m.err != nil {
+		t.Fatal(m.err)
+	}
+	m.conn.Close()
+	l.Close()
+	ctx, cancel := context.WithTimeout(t.Context(), 100*time.Millisecond)
+	defer cancel()
+	if _, err := dial(ctx, socket); err == nil {
+		t.Error("somebody was there")
+	}
+}
