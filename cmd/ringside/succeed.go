@@ -141,15 +141,15 @@ func (p *predecessor) takeOver(ctx context.Context, n *routerNode, r *router.Rou
 	}
 }
 
-// lost decides how to go on without the connection to the predecessor, which broke before everything had been given.
-func (p *predecessor) lost(ctx context.Context, err error, taken int, log *zap.Logger) error {
-	switch {
-	case ctx.Err() != nil:
-		return nil
-	case p.lives():
-		log.Error("the predecessor goes on by itself", zap.Int("sessions", taken), zap.Error(err))
+// lost decides how to go on without the connection to the predecessor, which broke before everything had been given: why it
+// did matters less than whether the predecessor is still there.
+func (p *predecessor) lost(ctx context.Context, why error, taken int, log *zap.Logger) error {
+	if ctx.Err() == nil && p.lives() {
+		log.Error("the predecessor goes on by itself", zap.Int("sessions", taken), zap.Error(why))
 		return errTakenBack
 	}
-	log.Error("the predecessor is gone before it had given everything", zap.Int("sessions", taken), zap.Error(err))
+	if ctx.Err() == nil {
+		log.Error("the predecessor is gone before it had given everything", zap.Int("sessions", taken), zap.Error(why))
+	}
 	return nil
 }
