@@ -27,16 +27,18 @@ const (
 	closeSetup                              // it could not be taken over from its handshake
 	closeGone                               // the client acknowledged nothing any more
 	closeNoGateway                          // its gateway was gone, and no other took it in time
+	closeUnacked                            // the client has sent as much as is kept of it, and its gateway is done with none of it
 	closeReasons
 )
 
 func (r closeReason) String() string {
 	return [closeReasons]string{"client", "end", "upstream", "leg_lost", "leg_protocol", "client_error", "upstream_error", "idle",
-		"write_timeout", "upstream_timeout", "drain", "shutdown", "setup", "gone", "no_gateway"}[r]
+		"write_timeout", "upstream_timeout", "drain", "shutdown", "setup", "gone", "no_gateway", "unacked"}[r]
 }
 
 // Close codes that we give (RFC 6455, 7.4.1 and the IANA registry).
 const (
+	codeTooBig   = 1009
 	codeInternal = 1011
 	codeRestart  = 1012
 )
@@ -191,6 +193,26 @@ func (s *session) finishBroken() {
 		last = wsframe.AppendClose(nil, codeInternal, "")
 	}
 	s.finish(closeLegProtocol, last)
+}
+
+// stuckUp decides what becomes of a session whose upstream has taken, or acknowledged, nothing for too long.
+func (s *session) stuckUp() {
+	switch {
+	case s.home == nil || s.unsent() > 0 || s.home.shard.down():
+		s.upstreamGone(closeUpstreamTimeout)
+	case !s.waitsDown(): // else the acknowledgement may stand behind what the client does not read
+		s.finishUnacked()
+	}
+}
+
+// finishUnacked ends a session whose client has sent more than can be kept of it before its gateway could do anything with
+// it: a message in very small pieces, say. Another gateway could not either.
+func (s *session) finishUnacked() {
+	var last []byte
+	if s.atBoundary() {
+		last = wsframe.AppendClose(nil, codeTooBig, "")
+	}
+	s.finish(closeUnacked, last)
 }
 
 // finish ends the session: the upstream at once, the client when it has taken what waits for it, and last.
