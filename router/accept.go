@@ -109,6 +109,9 @@ func (r *Router) acceptLoop(ctx context.Context) {
 			}
 			continue
 		}
+		if isTimeout(err) { // it was paused until just now
+			continue
+		}
 		// Out of descriptors or memory, as a rule: not a reason to end.
 		r.metrics.acceptErrors.Add(1)
 		if pause == least {
@@ -120,6 +123,13 @@ func (r *Router) acceptLoop(ctx context.Context) {
 		case <-time.After(pause):
 		}
 		pause = min(2*pause, most)
+	}
+}
+
+// Accept takes clients from now on, where Deps.Hold has kept the router from it.
+func (r *Router) Accept() {
+	if r.deps.Hold && r.paused.Load() {
+		r.pauseAccepting(false)
 	}
 }
 

@@ -2,12 +2,15 @@ package router
 
 import (
 	"context"
+	"errors"
 	"net"
 	"net/http"
+	"os"
 	"strings"
 	"sync/atomic"
 	"syscall"
 	"testing"
+	"time"
 
 	"go.uber.org/zap"
 
@@ -129,4 +132,24 @@ func TestClose(t *testing.T) {
 	if _, err := net.Dial("tcp", r.Addr()); err == nil {
 		t.Error("it still listens")
 	}
+}
+
+// TestHold has a router that must not take clients yet, for it knows no gateway: they wait, and are refused nothing.
+func TestHold(t *testing.T) {
+	g := gateway(t, "g1")
+	r := start(t, false, func(_ *Config, d *Deps) { d.Hold = true })
+	c := r.connect()
+	c.send("GET /t/finals HTTP/1.1\r\nHost: edge.example\r\n" + wsHead + "\r\n")
+	_ = c.conn.SetReadDeadline(time.Now().Add(100 * time.Millisecond))
+	if b, err := c.r.Peek(1); !errors.Is(err, os.ErrDeadlineExceeded) {
+		t.Fatalf("got %q, %v before its time", b, err)
+	}
+	_ = c.conn.SetReadDeadline(time.Now().Add(patience))
+	r.setRing(g)
+	r.r.Accept()
+	if resp := c.answer(); resp.StatusCode != http.StatusSwitchingProtocols {
+		t.Errorf("got %s", resp.Status)
+	}
+	r.r.Accept() // changes nothing
+	r.open("finals", wsHead, "")
 }

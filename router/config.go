@@ -53,6 +53,8 @@ type Deps struct {
 	Log  *zap.Logger
 	// Listener takes clients in place of one that New binds; nil as a rule. It is the router's from then on.
 	Listener net.Listener
+	// Hold takes no clients before [Router.Accept]: they wait at the listener, or another process takes them.
+	Hold bool
 	// Fallback answers requests that name no topic and ask for no session; nil: they get a 404. It sees bodies of up
 	// to 1 MiB.
 	Fallback fasthttp.RequestHandler

@@ -49,7 +49,7 @@ func (u *upstream) close(r *Router) {
 // connect finds an upstream for the handshake, the slot's shards in the order of preference. What it returns has begun
 // the session, or else given an answer for the client.
 func (r *Router) connect(ctx context.Context, hs *handshake) (up *upstream, begins bool, no *refusal) {
-	shards := r.lastResorts(r.ring().Preference(hs.slot), time.Now())
+	shards := r.lastResorts(r.ring().Preference(hs.slot), r.now())
 	if len(shards) == 0 {
 		return nil, false, refuse(fasthttp.StatusServiceUnavailable, reasonNoShard, "there is no gateway at present")
 	}

@@ -138,9 +138,11 @@ func TestDrainWithoutBoundary(t *testing.T) {
 	sse := r.open("a", sseHead, "")
 	s.session()
 	ws := r.open("a", wsHead, "")
-	_ = s.session().conn.CloseWrite()
-	if got := ws.rest(); got != "" {
-		t.Errorf("got %q, want the end", got)
+	f, bye := s.session(), string(wsframe.AppendClose(nil, 1000, ""))
+	f.write(bye)
+	_ = f.conn.CloseWrite()
+	if got := ws.rest(); got != bye {
+		t.Errorf("got %q, want the upstream's last words", got)
 	}
 	r.r.onEveryLoop(func(w *worker) {
 		for _, s := range w.sessions {

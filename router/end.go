@@ -27,16 +27,18 @@ const (
 	closeSetup                              // it could not be taken over from its handshake
 	closeGone                               // the client acknowledged nothing any more
 	closeNoGateway                          // its gateway was gone, and no other took it in time
+	closeUnacked                            // the client has sent as much as is kept of it, and its gateway is done with none of it
 	closeReasons
 )
 
 func (r closeReason) String() string {
 	return [closeReasons]string{"client", "end", "upstream", "leg_lost", "leg_protocol", "client_error", "upstream_error", "idle",
-		"write_timeout", "upstream_timeout", "drain", "shutdown", "setup", "gone", "no_gateway"}[r]
+		"write_timeout", "upstream_timeout", "drain", "shutdown", "setup", "gone", "no_gateway", "unacked"}[r]
 }
 
 // Close codes that we give (RFC 6455, 7.4.1 and the IANA registry).
 const (
+	codeTooBig   = 1009
 	codeInternal = 1011
 	codeRestart  = 1012
 )
@@ -88,8 +90,13 @@ func (s *session) passEnd() {
 }
 
 // upstreamEOF is called when the upstream sends nothing any more, and all that it had sent is passed on. A leg is over
-// then. A raw upstream may still listen, so that its end is passed on as well.
+// then. So is a raw WebSocket that has ended between two frames without having said so by one: its process is gone, and the
+// client is told when to come back. Any other raw upstream may still listen, so that its end is passed on as well.
 func (s *session) upstreamEOF() {
+	if s.has(isWebSocket) && !s.has(isLeg|clientEnded) && s.atBoundary() {
+		s.goAway(closeUpstream, crashDelay())
+		return
+	}
 	s.flags |= upstreamEnded
 	switch {
 	case s.has(isLeg):
@@ -146,7 +153,7 @@ func (s *session) leave() {
 		return
 	}
 	s.flags |= leaving
-	comes := s.has(isLeg) || s.has(isWebSocket) && !s.has(upstreamEnded) // a boundary, if it is not there
+	comes := s.has(isLeg) || s.has(isWebSocket) && !s.has(upstreamEnded) && !s.frames.saidBye() // a boundary, if it is not there
 	if s.atBoundary() || !comes {
 		s.goAway(closeDrain, s.w.r.drainDelay())
 	}
@@ -161,7 +168,7 @@ func (s *session) atBoundary() bool {
 	case s.has(upstreamEnded):
 		return false // the client has been told so
 	case s.has(isWebSocket):
-		return s.frames.atBoundary()
+		return s.frames.atBoundary() && !s.frames.saidBye()
 	}
 	return false // a raw event stream, perhaps inside an HTTP chunk
 }
@@ -186,6 +193,26 @@ func (s *session) finishBroken() {
 		last = wsframe.AppendClose(nil, codeInternal, "")
 	}
 	s.finish(closeLegProtocol, last)
+}
+
+// stuckUp decides what becomes of a session whose upstream has taken, or acknowledged, nothing for too long.
+func (s *session) stuckUp() {
+	switch {
+	case s.home == nil || s.unsent() > 0 || s.home.shard.down():
+		s.upstreamGone(closeUpstreamTimeout)
+	case !s.waitsDown(): // else the acknowledgement may stand behind what the client does not read
+		s.finishUnacked()
+	}
+}
+
+// finishUnacked ends a session whose client has sent more than can be kept of it before its gateway could do anything with
+// it: a message in very small pieces, say. Another gateway could not either.
+func (s *session) finishUnacked() {
+	var last []byte
+	if s.atBoundary() {
+		last = wsframe.AppendClose(nil, codeTooBig, "")
+	}
+	s.finish(closeUnacked, last)
 }
 
 // finish ends the session: the upstream at once, the client when it has taken what waits for it, and last.

@@ -94,27 +94,37 @@ func TestCrash(t *testing.T) {
 	})
 }
 
-// TestRawCrash resets a raw upstream, between two frames and inside one.
+// TestRawCrash ends a raw upstream without a close frame, between two frames and inside one: by a reset, and as the system
+// ends the connections of a process that was killed. One that has sent a close frame has had its last word.
 func TestRawCrash(t *testing.T) {
-	s := rawServer(t, "s1")
-	r := start(t, false, nil, s)
-	f := func(sent string, told bool) {
-		t.Helper()
-		c := r.open("a", wsHead, "")
-		f := s.session()
-		f.write(sent)
-		c.want(sent)
-		f.reset()
-		rest := c.rest()
-		if _, ok := sentAway(t, rest, false); ok != told || !told && rest != "" {
-			t.Errorf("behind %q: got %q", sent, rest)
+	bothLoops(t, func(t *testing.T, portable bool) {
+		s := rawServer(t, "s1")
+		r := start(t, portable, nil, s)
+		f := func(sent string, crash func(*far), told bool) {
+			t.Helper()
+			c := r.open("a", wsHead, "")
+			f := s.session()
+			f.write(sent)
+			c.want(sent)
+			crash(f)
+			rest := c.rest()
+			delay, ok := sentAway(t, rest, false)
+			if ok != told || !told && rest != "" || told && (delay < minDelay || delay > maxCrashDelay) {
+				t.Errorf("behind %q: got %q", sent, rest)
+			}
+			c.conn.Close()
 		}
-		c.conn.Close()
-	}
-	f("\x81\x05hello", true)
-	f("\x81\x05hell", false)
-	eventually(t, "both are counted", func() bool { return r.value("closed_total", "reason=upstream_error") == 2 })
-	r.empty()
+		killed := func(f *far) { f.conn.Close() }
+		bye := string(wsframe.AppendClose(nil, 1000, ""))
+		for _, crash := range []func(*far){(*far).reset, killed} {
+			f("", crash, true)
+			f("\x81\x05hello", crash, true)
+			f("\x81\x05hell", crash, false)
+			f("\x81\x05hello"+bye, crash, false)
+		}
+		eventually(t, "all resets are counted", func() bool { return r.value("closed_total", "reason=upstream_error") == 4 })
+		r.empty()
+	})
 }
 
 // TestCrashAtEveryOffset ends a leg that can't be moved behind each of its bytes: the client has what came whole for it,

@@ -1,12 +1,15 @@
 package router
 
+import "github.com/ringside-edge/ringside/internal/wsframe"
+
 // frames follows the frames of a raw WebSocket upstream, only to know where one ends: between two frames a close frame
 // of ours can be put in (RFC 6455, 5.4: also inside a fragmented message). It checks nothing; that is the client's
-// business. The zero frames stands at a frame's beginning.
+// business. The zero frames stands at a frame's beginning, before any.
 type frames struct {
 	left uint64 // bytes of the payload still to come; while the length is read, the length
 	seen uint8  // bytes of the header that have come
 	size uint8  // bytes of the header in all, known from its second byte on
+	bye  bool   // the frame that is half way, or the last one, is a close frame
 }
 
 func (f *frames) feed(b []byte) {
@@ -16,14 +19,14 @@ func (f *frames) feed(b []byte) {
 			f.left -= n
 			b = b[n:]
 			if f.left == 0 {
-				*f = frames{}
+				*f = frames{bye: f.bye}
 			}
 			continue
 		}
 		f.header(b[0])
 		b = b[1:]
 		if f.seen == f.size && f.left == 0 {
-			*f = frames{}
+			*f = frames{bye: f.bye}
 		}
 	}
 }
@@ -35,7 +38,7 @@ func (f *frames) header(c byte) {
 	f.seen++
 	switch {
 	case f.seen == 1:
-		f.size = 2
+		f.size, f.bye = 2, wsframe.Opcode(c&0xf) == wsframe.Close
 	case f.seen == 2:
 		f.length(c)
 	case f.seen <= 2+f.extended():
@@ -71,3 +74,6 @@ func (f *frames) extended() uint8 {
 
 // atBoundary reports whether no frame is half way.
 func (f *frames) atBoundary() bool { return f.seen == 0 }
+
+// saidBye reports whether the upstream has closed the session by a frame: nothing may stand behind that.
+func (f *frames) saidBye() bool { return f.seen == 0 && f.bye }

@@ -49,6 +49,7 @@ type framesState struct {
 	Left uint64 `json:"left"`
 	Seen uint8  `json:"seen"`
 	Size uint8  `json:"size"`
+	Bye  bool   `json:"bye,omitempty"`
 }
 
 type homeState struct {
@@ -78,7 +79,7 @@ func (s *session) pack() (handover.Item, error) {
 		st.Waiting = &waitingState{wt.held, wt.down, wt.up, wt.lead, wt.sent, now - wt.downSince, now - wt.upSince}
 	}
 	if s.frames != (frames{}) {
-		st.Frames = &framesState{s.frames.left, s.frames.seen, s.frames.size}
+		st.Frames = &framesState{s.frames.left, s.frames.seen, s.frames.size, s.frames.bye}
 	}
 	if h := s.home; h != nil {
 		st.Home = &homeState{
@@ -132,7 +133,7 @@ func (r *Router) unpack(w *worker, st *sessionState) *session {
 	s.moved, s.since = now-st.Moved, now-st.Since
 	s.strip.Restore(st.HalfWay)
 	if f := st.Frames; f != nil {
-		s.frames = frames{f.Left, f.Seen, f.Size}
+		s.frames = frames{f.Left, f.Seen, f.Size, f.Bye}
 	}
 	if h := st.Home; h != nil {
 		s.home = &home{
@@ -243,8 +244,13 @@ func (r *Router) adoptOne(item handover.Item) error {
 	return nil
 }
 
-// handoverBatch is how many sessions go at a time: none of them is served while its batch is under way.
-const handoverBatch = 64
+// How many sessions go at a time: none of them is served while its batch is under way.
+const (
+	handoverBatch = 64
+	// handoverBytes of states end a batch too. Nearly all sessions have a few hundred; what waits for a gateway, or for a
+	// slow client, can be as much as [Config.MaxUnacked].
+	handoverBytes = 1 << 20
+)
 
 // HandOver gives all sessions, and those that still come out of their handshakes, to a successor: give returns nil when it
 // has them. Until then they are served here, and what give did not get rid of is served on. No clients are accepted
@@ -302,7 +308,7 @@ func (r *Router) packSome(w *worker) (items []handover.Item) {
 	done := make(chan struct{})
 	posted := w.loop.Post(eventloop.NoteFunc(func() {
 		defer close(done)
-		for len(items) < handoverBatch && len(w.sessions) > 0 {
+		for size := 0; len(items) < handoverBatch && size < handoverBytes && len(w.sessions) > 0; {
 			s := w.sessions[len(w.sessions)-1]
 			item, err := s.pack()
 			if err != nil {
@@ -310,6 +316,7 @@ func (r *Router) packSome(w *worker) (items []handover.Item) {
 				continue
 			}
 			items = append(items, item)
+			size += len(item.State)
 		}
 	}))
 	if posted {

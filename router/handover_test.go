@@ -239,3 +239,42 @@ func duplicate(t testing.TB, fd int) int {
 	syscall.CloseOnExec(d)
 	return d
 }
+
+// TestHandOverOfMuch gives sessions away for which as much waits as the configuration allows: batches are cut by size too, and
+// each fits.
+func TestHandOverOfMuch(t *testing.T) {
+	const most = 16 << 20 // of the setting
+	old, next := newLab(t, false, 1), newLab(t, false, 1)
+	old.r.cfg.MaxUnacked, next.r.cfg.MaxUnacked = most, most
+	waits := []int{most + readBuffer, 1000, 0, handoverBytes, 100 << 10, 100 << 10, 0}
+	for _, n := range waits {
+		client, gateway := old.open()
+		defer client.close() // not before: what nobody holds is closed
+		defer gateway.close()
+		old.r.onEveryLoop(func(w *worker) { w.sessions[len(w.sessions)-1].keepUp(make([]byte, n)) })
+	}
+	var conns, batches int
+	err := old.r.HandOver(t.Context(), func(ctx context.Context, items []handover.Item) error {
+		size := 0
+		for _, item := range items[:len(items)-1] {
+			size += len(item.State)
+		}
+		if last := len(items[len(items)-1].State); last > handover.MaxState || size > handoverBytes || size+last > handover.MaxBatch/2 {
+			t.Errorf("a batch of %d and %d bytes", size, last)
+		}
+		batches++
+		conns += len(items)
+		return give(t, &rig{r: next.r})(ctx, items)
+	})
+	if err != nil || conns != len(waits) || batches < 2 {
+		t.Errorf("got %d sessions in %d batches, %v; want %d", conns, batches, err, len(waits))
+	}
+	next.wantState(uint64(len(waits)), 0, 0)
+	want := 0
+	for _, n := range waits {
+		want += n
+	}
+	if got := next.r.sum(func(c *counts) *count { return &c.waiting }); got != uint64(want) {
+		t.Errorf("%d bytes have moved, want %d", got, want)
+	}
+}

@@ -2,7 +2,6 @@ package router
 
 import (
 	"sync/atomic"
-	"time"
 
 	"github.com/prometheus/client_golang/prometheus"
 )
@@ -146,7 +145,7 @@ func (r *Router) Collect(ch chan<- prometheus.Metric) {
 	gauge(descLimit, float64(r.cfg.MaxSessions))
 	gauge(descConns, float64(r.conns.len()))
 	gauge(descConnLimit, float64(cap(r.conns.places)))
-	gauge(descEjected, float64(r.ejected.len(time.Now())))
+	gauge(descEjected, float64(r.ejected.len(r.now())))
 	draining := 0.0
 	if r.draining.Load() {
 		draining = 1

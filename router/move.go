@@ -104,7 +104,7 @@ func (s *session) lookForHome(reason moveReason) {
 		}
 		s.endMove(movedSuperseded)
 	}
-	now := time.Now()
+	now := r.now()
 	m := &move{
 		session: s, slot: int(s.slot), ticket: s.home.ticket, reason: reason, began: now, until: now.Add(r.cfg.RehomeWait), fd: -1,
 	}
@@ -172,7 +172,7 @@ func (m *move) Run() {
 		return
 	}
 	s.endMove(movedOK)
-	s.w.r.metrics.moveTime.Observe(time.Since(m.began).Seconds())
+	s.w.r.metrics.moveTime.Observe(s.w.r.now().Sub(m.began).Seconds())
 	s.setHomeless(false)
 	s.home.shard = m.shard
 	s.moved = s.w.now()

@@ -16,6 +16,7 @@ type mover struct {
 	dial    func(context.Context, *move, *shard) (int, dialOutcome, error) // opens a leg; its descriptor
 	failed  func(sh *shard, m *move, outcome dialOutcome, err error)       // is told of each that did not work
 	done    func(m *move)                                                  // hands the result back
+	now     func() time.Time
 
 	kicked chan struct{}
 
@@ -42,7 +43,7 @@ const (
 )
 
 func newMover() *mover {
-	return &mover{kicked: make(chan struct{}, 1), queues: make(map[*shard]*moveQueue)}
+	return &mover{kicked: make(chan struct{}, 1), queues: make(map[*shard]*moveQueue), now: time.Now}
 }
 
 // add takes a move on. It returns at once.
@@ -77,10 +78,10 @@ func (v *mover) run(ctx context.Context) {
 			return
 		case <-v.kicked:
 		case <-look.C:
-			v.unpark(time.Now())
+			v.unpark(v.now())
 		case <-next.C:
 		}
-		if wait := v.dispatch(ctx, time.Now()); wait > 0 {
+		if wait := v.dispatch(ctx, v.now()); wait > 0 {
 			next.Reset(wait)
 		}
 	}
@@ -94,7 +95,7 @@ func (v *mover) assign(m *move) {
 		}
 		q := v.queues[sh]
 		if q == nil {
-			q = &moveQueue{filled: time.Now(), tokens: 1}
+			q = &moveQueue{filled: v.now(), tokens: 1}
 			v.queues[sh] = q
 		}
 		if m.urgent() {
@@ -110,7 +111,7 @@ func (v *mover) assign(m *move) {
 	}
 	m.tried = nil
 	m.pause = min(max(2*m.pause, pauseMin), pauseMax)
-	m.again = time.Now().Add(m.pause)
+	m.again = v.now().Add(m.pause)
 	v.parked = append(v.parked, m)
 }
 

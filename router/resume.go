@@ -62,6 +62,7 @@ func (r *Router) exchangeOurs(c net.Conn, buf []byte, method string, sh *shard, 
 func (r *Router) newMover() *mover {
 	v := newMover()
 	v.limits, v.targets, v.dial, v.failed, v.done = r.moveLimits, r.targets, r.openLeg, r.moveFailed, r.handBack
+	v.now = func() time.Time { return r.now() }
 	return v
 }
 
@@ -79,7 +80,7 @@ func (r *Router) moveLimits() (atOnce int, perSecond float64) {
 
 // targets are the gateways that may take a session over, the preferred one first.
 func (r *Router) targets(m *move) []*shard {
-	now := time.Now()
+	now := r.now()
 	var list []*shard
 	for _, member := range r.ring().Preference(m.slot) {
 		if member.Static {
@@ -98,7 +99,7 @@ func (r *Router) targets(m *move) []*shard {
 
 // openLeg asks a gateway to go on with a session and returns the descriptor of the leg.
 func (r *Router) openLeg(ctx context.Context, m *move, sh *shard) (int, dialOutcome, error) {
-	left := min(time.Until(m.until), r.cfg.HandshakeTimeout)
+	left := min(m.until.Sub(r.now()), r.cfg.HandshakeTimeout)
 	headers := leg.HeaderTicket + ": " + leg.TicketText(m.ticket) + "\r\n"
 	if m.urgent() && m.pause > 0 { // nobody was fresh: better a gateway that says so to the client than none
 		headers += leg.HeaderStale + ": 1\r\n"
@@ -130,7 +131,7 @@ func (r *Router) moveFailed(sh *shard, m *move, outcome dialOutcome, err error) 
 		r.eject(sh, err)
 	case dialBusy:
 		if m.reason == moveRebalance {
-			sh.spare(time.Now())
+			sh.spare(r.now())
 		}
 	case dialOK, dialOther, dialLocal:
 	}
@@ -138,7 +139,7 @@ func (r *Router) moveFailed(sh *shard, m *move, outcome dialOutcome, err error) 
 
 // eject tries the gateway last for a while.
 func (r *Router) eject(sh *shard, err error) {
-	if r.ejected.add(sh.addr, time.Now()) {
+	if r.ejected.add(sh.addr, r.now()) {
 		r.log.Warn("a gateway did not take a session and is tried last for a while",
 			zap.String("shard", sh.id), zap.String("addr", sh.addr), zap.Error(err))
 	}

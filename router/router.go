@@ -48,6 +48,7 @@ type Router struct {
 	placement *placement
 	mover     *mover
 	buffers   sync.Pool // *[]byte for handshakes with upstreams, maxAnswerHead bytes each
+	now       func() time.Time
 
 	ctx context.Context //nolint:containedctx // of the handshakes; set by Run before anything else is started
 
@@ -70,7 +71,7 @@ func New(cfg Config, deps Deps) (*Router, error) {
 	r := &Router{
 		cfg: cfg, deps: deps, log: deps.Log, metrics: newMetrics(),
 		conns:  newConns(httpConnsFor(eventloop.DescriptorLimit())),
-		byLoop: make(map[*eventloop.Loop]*worker), resumed: make(chan struct{}, 1),
+		byLoop: make(map[*eventloop.Loop]*worker), resumed: make(chan struct{}, 1), now: time.Now,
 	}
 	r.shards = shards{r: r, by: make(map[string]*shard)}
 	r.placement = newPlacement(deps.Ring, func(m *ring.Member) bool { return pulseState(r.shards.of(m).pulse.Load()) == pulseUp }, time.Now)
@@ -95,6 +96,9 @@ func New(cfg Config, deps Deps) (*Router, error) {
 		}
 	}
 	r.listening.Store(true)
+	if deps.Hold {
+		r.pauseAccepting(true)
+	}
 	return r, nil
 }
 

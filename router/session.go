@@ -137,7 +137,7 @@ func (s *session) Sweep(c *eventloop.Conn, now int64) {
 		s.close(closeWriteTimeout)
 	case s.has(homeless): // the mover looks after it
 	case s.waitsUp() && t-s.waiting.upSince > w.writeTimeout:
-		s.upstreamGone(closeUpstreamTimeout)
+		s.stuckUp()
 	case s.has(ending) && !s.waitsDown() && t-s.since > w.grace:
 		s.close(s.reason)
 	case !s.has(ending) && t-s.moved > w.idleTimeout:

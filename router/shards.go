@@ -180,9 +180,13 @@ func (w *worker) leaveSilent() {
 	}
 }
 
+// beatEvery is how far apart heartbeats are for a silence to be noticed within detect: it may begin right behind an answer,
+// and the last of the beats that are lost has to get its time too.
+func beatEvery(detect time.Duration) time.Duration { return detect / (beatsLost + 1) }
+
 // listen keeps the heartbeat connection to one gateway.
 func (r *Router) listen(ctx context.Context, sh *shard) {
-	every := r.cfg.Detect / beatsLost
+	every := beatEvery(r.cfg.Detect)
 	for told := false; ; {
 		err := r.beat(ctx, sh, every)
 		if ctx.Err() != nil {
@@ -194,6 +198,7 @@ func (r *Router) listen(ctx context.Context, sh *shard) {
 			sh.pulse.Store(uint32(pulseSilent))
 			if was != pulseSilent {
 				r.metrics.silent.Add(1)
+				r.leaveSilent() // at once; watch sees to it for as long as it lasts
 			}
 		case was == pulseUp:
 			sh.pulse.Store(uint32(pulseDown))
@@ -233,6 +238,12 @@ func (r *Router) beat(ctx context.Context, sh *shard, every time.Duration) error
 	_ = c.SetDeadline(time.Time{})
 	stop := context.AfterFunc(ctx, func() { _ = c.SetDeadline(time.Unix(1, 0)) })
 	defer stop()
+	r.beats(sh)
+	return beatOn(c, every)
+}
+
+// beatOn sends heartbeats until the connection breaks or nothing comes back, and closes it.
+func beatOn(c net.Conn, every time.Duration) error {
 	var answered atomic.Int64
 	broken := make(chan error, 1)
 	go func() { broken <- echoes(c, &answered) }()
@@ -240,7 +251,6 @@ func (r *Router) beat(ctx context.Context, sh *shard, every time.Duration) error
 		c.Close()
 		<-broken //nolint:errcheck // what ended it is known already
 	}()
-	r.beats(sh)
 	tick := time.NewTicker(every)
 	defer tick.Stop()
 	// Counting what was sent, and not the time, forgives a silence that was our own: a router that did not run did not

@@ -6,6 +6,7 @@ import (
 	"testing"
 	"time"
 
+	"github.com/ringside-edge/ringside/internal/wsframe"
 	"github.com/ringside-edge/ringside/leg"
 )
 
@@ -133,4 +134,27 @@ func TestGrace(t *testing.T) {
 	c.send("I stay") // is dropped
 	r.closedFor(closeEnd)
 	r.empty()
+}
+
+// TestUnacked has a client that sends more than is kept of it, of which its gateway can do nothing. Another gateway could not
+// either: it is not moved, but told.
+func TestUnacked(t *testing.T) {
+	g := movable(t, "g1")
+	const bound = 4 << 10
+	r := start(t, false, func(c *Config, _ *Deps) { c.MaxUnacked = bound; c.WriteTimeout = 200 * time.Millisecond }, g)
+	eventually(t, "its gateway has a heartbeat", func() bool { return r.value("gateways", "pulse=up") == 1 })
+	c := r.open("a", wsHead, "")
+	f := g.session()
+	c.send(strings.Repeat("x", bound))
+	f.want(strings.Repeat("x", bound))
+	if got, want := c.rest(), string(wsframe.AppendClose(nil, codeTooBig, "")); got != want {
+		t.Errorf("got %q, want %q", got, want)
+	}
+	f.end()
+	c.conn.Close()
+	r.closedFor(closeUnacked)
+	r.empty()
+	if n := len(g.sessions); n != 0 {
+		t.Errorf("it was moved %d times", n)
+	}
 }

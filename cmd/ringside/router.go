@@ -10,7 +10,9 @@ import (
 	"net/http"
 	"os"
 	"os/exec"
+	"os/signal"
 	"path/filepath"
+	"syscall"
 
 	"github.com/valyala/fasthttp"
 	"go.uber.org/zap"
@@ -29,6 +31,9 @@ func (c *routerCmd) Run(ctx context.Context, std stdio) error {
 		return err
 	}
 	leave := newTrigger()
+	usr2 := make(chan os.Signal, 1)
+	signal.Notify(usr2, syscall.SIGUSR2) // now: one that comes before its time is obeyed later
+	defer signal.Stop(usr2)
 	program, err := exec.LookPath(os.Args[0]) // now: the working directory and what stands there may change
 	if err == nil {
 		program, err = filepath.Abs(program)
@@ -56,15 +61,20 @@ func (c *routerCmd) Run(ctx context.Context, std stdio) error {
 		close(settled)
 	} else {
 		parts = append(parts, part{"", func(ctx context.Context) error {
-			if err := before.takeOver(ctx, n, n.router, log); err != nil {
+			err := before.takeOver(ctx, n, n.router, log)
+			switch {
+			case errors.Is(err, errTakenBack): // what we have got has to go elsewhere; there can't be two of us
+				leave.pull()
+			case err != nil:
 				return err
+			default:
+				close(settled)
 			}
-			close(settled)
 			<-ctx.Done()
-			return nil
+			return err
 		}})
 	}
-	up := &upgrader{node: n, router: n.router, log: log.Named("takeover"), program: program}
+	up := &upgrader{node: n, router: n.router, log: log.Named("takeover"), program: program, usr2: usr2}
 	parts = append(parts, part{"", func(ctx context.Context) error { return up.serve(ctx, c.TakeoverSocket, settled) }})
 	if err := runAll(ctx, parts...); !errors.Is(err, errSucceeded) {
 		return err
@@ -109,7 +119,7 @@ func newRouter(cfg config.Router, log *zap.Logger, leave *trigger, extras router
 		Detect: cfg.Detect, RehomeWait: cfg.RehomeWait, RehomeAtOnce: cfg.RehomeAtOnce, RehomeRate: cfg.RehomeRate,
 		NoRebalance: !cfg.Rebalance, Settle: cfg.Settle, RebalanceWindow: cfg.RebalanceWindow,
 		RebalanceMin: cfg.RebalanceMin, RebalanceMax: cfg.RebalanceMax, MaxUnacked: int(cfg.MaxUnacked),
-	}, router.Deps{ID: id, Ring: c.ring, Keys: c.keys, Log: log.Named("router"), Fallback: extras.fallback, Listener: extras.listener})
+	}, router.Deps{ID: id, Ring: c.ring, Keys: c.keys, Log: log.Named("router"), Fallback: extras.fallback, Listener: extras.listener, Hold: extras.listener != nil})
 	if err != nil {
 		return nil, notBound("listen", cfg.Listen, err)
 	}

@@ -8,15 +8,14 @@ import (
 	"net"
 	"os"
 	"os/exec"
-	"os/signal"
 	"path/filepath"
 	"strings"
 	"syscall"
 	"time"
 
+	"github.com/coreos/go-systemd/v22/daemon"
 	"go.uber.org/zap"
 
-	"github.com/ringside-edge/ringside/internal/config"
 	"github.com/ringside-edge/ringside/internal/eventloop"
 	"github.com/ringside-edge/ringside/internal/handover"
 	"github.com/ringside-edge/ringside/ring"
@@ -35,7 +34,8 @@ import (
 //	   exits                                           │
 //
 // Until a batch is acknowledged its sessions are the predecessor's. When the successor fails, at any point, the predecessor
-// takes its ports back and goes on with what it holds.
+// takes its ports back and goes on with what it holds. A successor that has only been too slow notices that it is not wanted
+// any more: it sends away what it has got, and leaves.
 const (
 	msgPorts    = 1 // with two descriptors: the public listener and the admin port's; its state is a portsState
 	msgReady    = 2
@@ -46,6 +46,10 @@ const (
 const (
 	// upgradeTimeout is what a successor may take to be ready.
 	upgradeTimeout = 30 * time.Second
+	// backTimeout is how long a port that is not free again is no reason to complain.
+	backTimeout = 5 * time.Second
+	// socketTimeout is how long a successor waits for somebody to listen at the socket.
+	socketTimeout = 3 * time.Second
 	// batchTimeout is what it may take for a batch of sessions.
 	batchTimeout = 10 * time.Second
 	// ringTimeout is how long a successor waits for a ring with gateways; without one it goes on all the same.
@@ -67,6 +71,7 @@ type upgrader struct {
 	router  *router.Router
 	log     *zap.Logger
 	program string // to start as successor
+	usr2    chan os.Signal
 }
 
 // serve waits, once ready is closed, for successors on the socket at path, if there is one, and starts one at SIGUSR2. It
@@ -77,9 +82,6 @@ func (u *upgrader) serve(ctx context.Context, path string, ready <-chan struct{}
 		return nil
 	case <-ready:
 	}
-	usr2 := make(chan os.Signal, 1)
-	signal.Notify(usr2, syscall.SIGUSR2)
-	defer signal.Stop(usr2)
 	conns := make(chan *handover.Conn)
 	if path != "" {
 		l, err := listen(ctx, path)
@@ -95,8 +97,8 @@ func (u *upgrader) serve(ctx context.Context, path string, ready <-chan struct{}
 		case <-ctx.Done():
 			return nil
 		case c := <-conns:
-			err = u.giveWay(ctx, c)
-		case <-usr2:
+			err = u.giveWay(ctx, ctx, c, func() {})
+		case <-u.usr2:
 			err = u.replace(ctx)
 		}
 		if err == nil {
@@ -159,18 +161,26 @@ func (u *upgrader) replace(ctx context.Context) error {
 		return fmt.Errorf("cannot start a successor: %w", err)
 	}
 	u.log.Info("started a successor", zap.Int("pid", cmd.Process.Pid), zap.String("program", u.program))
-	ctx, cancel := context.WithCancelCause(ctx)
+	alive, cancel := context.WithCancelCause(ctx)
 	defer cancel(nil)
-	go func() { cancel(fmt.Errorf("the successor has ended: %w", exitOf(cmd.Wait()))) }()
-	connect, done := context.WithTimeout(ctx, upgradeTimeout)
+	ended := make(chan struct{})
+	go func() {
+		defer close(ended)
+		cancel(fmt.Errorf("the successor has ended: %w", exitOf(cmd.Wait())))
+	}()
+	kill := func() {
+		_ = cmd.Process.Kill() // it may be gone already
+		<-ended
+	}
+	connect, done := context.WithTimeout(alive, upgradeTimeout)
 	defer done()
 	c, err := l.Accept(connect)
-	if err == nil {
-		err = u.giveWay(ctx, c)
-	}
 	if err != nil {
-		_ = cmd.Process.Kill() // it may be gone already
-		return errors.Join(err, context.Cause(ctx))
+		kill()
+		return errors.Join(err, context.Cause(alive))
+	}
+	if err := u.giveWay(ctx, alive, c, kill); err != nil {
+		return errors.Join(err, context.Cause(alive))
 	}
 	return nil
 }
@@ -196,8 +206,9 @@ func withoutTakeover(args []string) (list []string) {
 	return list
 }
 
-// giveWay hands everything to the successor at the other end.
-func (u *upgrader) giveWay(ctx context.Context, conn *handover.Conn) error {
+// giveWay hands everything to the successor at the other end, as long as alive has not ended. When that fails it calls end,
+// which may put the successor out of the way, and takes the ports back.
+func (u *upgrader) giveWay(ctx, alive context.Context, conn *handover.Conn, end func()) error {
 	defer conn.Close()
 	began := time.Now()
 	c := u.node.core
@@ -220,11 +231,14 @@ func (u *upgrader) giveWay(ctx context.Context, conn *handover.Conn) error {
 	if err := <-a.freed; err != nil {
 		u.log.Warn("the ports were not freed in peace", zap.Error(err))
 	}
-	err = u.exchange(ctx, conn, handover.Item{State: ports, FDs: fds})
+	err = u.exchange(alive, conn, handover.Item{State: ports, FDs: fds})
 	if err == nil {
 		u.log.Info("a successor has taken over", zap.Duration("took", time.Since(began)))
 		return nil
 	}
+	u.log.Error("the successor has failed: taking the ports back", zap.Error(err))
+	conn.Close()
+	end()
 	ln, lnErr := listenerOf(fds[1])
 	if lnErr == nil {
 		fds = fds[:1]
@@ -234,22 +248,28 @@ func (u *upgrader) giveWay(ctx context.Context, conn *handover.Conn) error {
 		return errors.Join(err, lnErr, faceErr)
 	}
 	a.back <- f
+	u.node.notify(daemon.SdNotifyReady) // the successor may have said that it is the main process now
 	return err
 }
 
-// takeBack binds the ports again, which a successor that ends may still hold for a moment.
-func (u *upgrader) takeBack(ctx context.Context, ln net.Listener) (f *face, err error) {
-	for range 50 {
-		if f, err = u.node.newFace(ln, u.seeds()); err == nil {
+// takeBack binds the ports again. A successor that ends may still hold one: without gossip the sessions go on as well, but
+// there is no other way back than to wait for it.
+func (u *upgrader) takeBack(ctx context.Context, ln net.Listener) (*face, error) {
+	for patience := time.Now().Add(backTimeout); ; {
+		f, err := u.node.newFace(ln, u.seeds())
+		if err == nil {
 			return f, nil
+		}
+		if !patience.IsZero() && time.Now().After(patience) {
+			u.log.Error("cannot take the ports back: is the successor still there? Trying on", zap.Error(err))
+			patience = time.Time{}
 		}
 		select {
 		case <-ctx.Done():
-			return nil, ctx.Err()
+			return nil, errors.Join(err, ctx.Err())
 		case <-time.After(100 * time.Millisecond):
 		}
 	}
-	return nil, fmt.Errorf("cannot take the ports back: %w", err)
 }
 
 // ports is what the successor needs first.
@@ -304,100 +324,4 @@ func (u *upgrader) exchange(ctx context.Context, conn *handover.Conn, ports hand
 	end, done := context.WithTimeout(ctx, batchTimeout)
 	defer done()
 	return conn.Send(end, msgEnd, nil)
-}
-
-// predecessor is the router that this process succeeds.
-type predecessor struct {
-	conn     *handover.Conn
-	state    portsState
-	listener net.Listener
-	admin    net.Listener
-}
-
-// meet connects to the predecessor at path and takes its ports.
-func meet(ctx context.Context, path string) (*predecessor, error) {
-	ctx, cancel := context.WithTimeout(ctx, upgradeTimeout)
-	defer cancel()
-	conn, err := handover.Dial(ctx, path)
-	if err != nil {
-		return nil, fmt.Errorf("takeover: %w", err)
-	}
-	p := &predecessor{conn: conn}
-	if err := p.takePorts(ctx); err != nil {
-		conn.Close()
-		return nil, fmt.Errorf("takeover: %w", err)
-	}
-	return p, nil
-}
-
-func (p *predecessor) takePorts(ctx context.Context) error {
-	m, err := p.conn.Receive(ctx)
-	if err != nil {
-		return err
-	}
-	if m.Kind != msgPorts || len(m.Items) != 1 || len(m.Items[0].FDs) != 2 {
-		return fmt.Errorf("got message %d, want the ports", m.Kind)
-	}
-	if err := p.conn.Ack(ctx); err != nil {
-		return err
-	}
-	if err := json.Unmarshal(m.Items[0].State, &p.state); err != nil {
-		return fmt.Errorf("the ports: %w", err)
-	}
-	if err := new(config.ID).UnmarshalText([]byte(p.state.ID)); err != nil {
-		return fmt.Errorf("the predecessor's ID: %w", err)
-	}
-	if p.listener, err = listenerOf(m.Items[0].FDs[0]); err != nil {
-		return err
-	}
-	p.admin, err = listenerOf(m.Items[0].FDs[1])
-	return err
-}
-
-// listenerOf makes a listener of a descriptor, which is used up.
-func listenerOf(fd int) (net.Listener, error) {
-	f := os.NewFile(uintptr(fd), "listener")
-	defer f.Close()
-	return net.FileListener(f)
-}
-
-// takeOver takes the sessions, once the node has a ring. It returns nil when it has all, or when the predecessor is gone:
-// what it has not given is lost then.
-func (p *predecessor) takeOver(ctx context.Context, n *routerNode, r *router.Router, log *zap.Logger) error {
-	defer p.conn.Close()
-	for until := time.Now().Add(ringTimeout); len(n.ring().Shards()) == 0 && time.Now().Before(until); {
-		select {
-		case <-ctx.Done():
-			return nil
-		case <-time.After(5 * time.Millisecond):
-		}
-	}
-	if err := p.conn.Send(ctx, msgReady, nil); err != nil {
-		return fmt.Errorf("takeover: %w", err)
-	}
-	taken := 0
-	for {
-		m, err := p.conn.Receive(ctx)
-		switch {
-		case ctx.Err() != nil:
-			return nil
-		case err != nil:
-			log.Error("the predecessor is gone before it had given everything", zap.Int("sessions", taken), zap.Error(err))
-			return nil
-		case m.Kind == msgEnd:
-			log.Info("has taken over", zap.Int("sessions", taken))
-			return nil
-		case m.Kind != msgSessions:
-			log.Error("the predecessor says something that is not understood", zap.Uint8("message", m.Kind))
-			return nil
-		}
-		if err := p.conn.Ack(ctx); err != nil { // they stay the predecessor's
-			log.Error("the predecessor has not heard that its sessions are taken", zap.Error(err))
-			return nil
-		}
-		if err := r.Adopt(m.Items); err != nil {
-			log.Error("some sessions could not be taken over", zap.Error(err))
-		}
-		taken += len(m.Items)
-	}
 }

@@ -47,7 +47,7 @@ type Router struct {
 	// Off, only new sessions go where a changed ring wants them.
 	Rebalance bool `group:"Re-homing" default:"true" negatable:"" help:"Move live sessions to where the ring wants them."`
 	// A flapping member moves nobody.
-	Settle time.Duration `group:"Re-homing" default:"5s" min:"0s" max:"1h" help:"How long the ring must have stood still before sessions are rebalanced."`
+	Settle time.Duration `group:"Re-homing" default:"5s" min:"100ms" max:"1h" help:"How long the ring must have stood still before sessions are rebalanced."`
 	// Within the two rates below.
 	RebalanceWindow time.Duration `group:"Re-homing" default:"30s" min:"10ms" max:"1h" help:"Time over which sessions are rebalanced."`
 	RebalanceMin    int           `group:"Re-homing" default:"100" min:"1" max:"1000000" help:"Sessions rebalanced per second at least."`

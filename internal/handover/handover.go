@@ -19,7 +19,7 @@ import "errors"
 
 // Limits of what is exchanged. They hold for who sends and are checked again by who receives.
 const (
-	MaxState   = 8 << 20  // bytes, the state of an item, and the payload of a message
+	MaxState   = 32 << 20 // bytes, the state of an item, and the payload of a message
 	MaxBatch   = 64 << 20 // bytes, a batch: the states, and 8 for each item
 	MaxItems   = 4096     // items in a batch
 	MaxItemFDs = 253      // descriptors of an item
