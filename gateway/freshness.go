@@ -22,21 +22,17 @@ type freshness struct {
 // freshness is that of the slot; with mu held. Entry IDs can be ahead of a clock that was set back: the lag is never less than
 // how long nothing has come.
 func (s *slot) freshness(now time.Time) freshness {
-	redis := s.g.tailer.Now(s.n) / 1000
-	asOf := min(int64(s.at.ID.Ms), redis)
-	return s.g.aged(freshness{asOf: asOf, lag: max(0, redis-asOf, now.Sub(s.seen).Milliseconds())})
+	f := s.freshnessAt(s.at)
+	f.lag = max(f.lag, now.Sub(s.seen).Milliseconds())
+	f.stale = s.stale.Load()
+	return f
 }
 
 // freshnessAt is that of a session which stands at p.
 func (s *slot) freshnessAt(p position.Position) freshness {
 	redis := s.g.tailer.Now(s.n) / 1000
 	asOf := min(int64(p.ID.Ms), redis)
-	return s.g.aged(freshness{asOf: asOf, lag: redis - asOf})
-}
-
-func (g *Gateway) aged(f freshness) freshness {
-	f.stale = f.lag > g.cfg.StaleAfter.Milliseconds()
-	return f
+	return freshness{asOf: asOf, lag: redis - asOf, stale: s.stale.Load() || redis-asOf > s.g.cfg.StaleAfter.Milliseconds()}
 }
 
 // Tail is how far a slot has been read, and what can be vouched for.
@@ -113,9 +109,12 @@ func (s *slot) age(now time.Time) (stale bool) {
 	var few [fewFeeds]*feed
 	touched := few[:0]
 	s.mu.Lock()
-	// One that has just started has a beacon coming, which tells whether its stream is quiet or it lags behind.
-	stale = s.warm && now.Sub(s.placed) > 2*s.g.cfg.Beacon && s.freshness(now).stale
-	if s.stale.Load() != stale {
+	was := s.stale.Load()
+	stale = s.warm && s.freshness(now).lag > s.g.cfg.StaleAfter.Milliseconds()
+	if !was && now.Sub(s.placed) < 2*s.g.cfg.Beacon {
+		stale = false // a beacon is coming, which tells whether the stream is quiet or the tail lags behind
+	}
+	if was != stale {
 		s.stale.Store(stale)
 		if stale {
 			s.g.metrics.turnedStale.Add(1)
@@ -154,8 +153,9 @@ type exodus struct {
 }
 
 const (
-	probeFor   = 2000 // how long a session that was offered may take to go, ms
-	probeAgain = 5000 // until the next is offered, ms
+	probeFor   = 2000   // how long a session that was offered may take to go, ms
+	probeAgain = 5000   // until the next is offered, ms
+	offerAgain = 60_000 // until the same one is, ms
 )
 
 // exodus does what is due.
@@ -193,7 +193,7 @@ func (w *worker) offer(n int, now int64) (last *session) {
 			if n == 0 {
 				return last
 			}
-			if !s.onLeg || s.closing || s.goBy != 0 || s.resume != nil || now < s.offered+probeAgain {
+			if !s.onLeg || s.closing || s.goBy != 0 || s.resume != nil || s.offered > 0 && now < s.offered+offerAgain {
 				continue
 			}
 			s.offered = now

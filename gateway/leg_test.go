@@ -93,6 +93,19 @@ func (l *legClient) send(b []byte) {
 	}
 }
 
+// header reads a record and returns its header, or the leg's end.
+func (l *legClient) header() (leg.Header, error) {
+	var b [leg.HeaderSize]byte
+	if _, err := io.ReadFull(l.b, b[:]); err != nil {
+		return leg.Header{}, err
+	}
+	h, err := leg.ParseHeader(b[:])
+	if err == nil {
+		_, err = l.b.Discard(int(h.Length))
+	}
+	return h, err
+}
+
 // wantTopic reads the record that tells of a topic.
 func (l *legClient) wantTopic(name string, flags leg.Flags, at position.Position) leg.Header {
 	l.t.Helper()

@@ -69,7 +69,7 @@ func (c *Client) examine(ctx context.Context, r rueidis.Client) error {
 func (c *Client) identify(ctx context.Context, r rueidis.Client) error {
 	seen, changed := make(map[string]string), false
 	for addr, node := range r.Nodes() {
-		info, err := node.Do(ctx, node.B().Info().Section("server", "replication").Build()).ToString()
+		info, err := info(ctx, node)
 		if err != nil {
 			if c.top == cluster { // its slots are reached, or that was told above
 				seen[addr] = c.servers[addr]
@@ -94,6 +94,22 @@ func (c *Client) identify(ctx context.Context, r rueidis.Client) error {
 	}
 	c.servers = seen
 	return nil
+}
+
+// info is what a server tells of itself and of its data. The embedded one tells nothing: it has but one life.
+func info(ctx context.Context, node rueidis.Client) (text string, err error) {
+	b := node.B()
+	for _, res := range node.DoMulti(ctx, b.Info().Section("server").Build(), b.Info().Section("replication").Build()) {
+		section, err := res.ToString()
+		if said, ok := redisError(err); ok && strings.HasSuffix(said, "is not supported") {
+			continue
+		}
+		if err != nil {
+			return "", err
+		}
+		text += section
+	}
+	return text, nil
 }
 
 // identity is what INFO tells of a server's life and of that of its data.
