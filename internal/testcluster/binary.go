@@ -6,6 +6,7 @@ import (
 	"os"
 	"os/exec"
 	"path/filepath"
+	"strings"
 	"sync"
 	"testing"
 )
@@ -55,10 +56,10 @@ func Binary(t testing.TB) string {
 	return built.path
 }
 
-// Build builds the program into dir and returns its path. The working directory must be inside the module.
-func Build(dir string, race bool) (string, error) {
+// Build builds the program, with build tags, into dir and returns its path. The working directory must be inside the module.
+func Build(dir string, race bool, tags ...string) (string, error) {
 	path := filepath.Join(dir, "ringside")
-	args := []string{"build", "-o", path}
+	args := []string{"build", "-tags", strings.Join(tags, ","), "-o", path}
 	if race {
 		args = append(args, "-race")
 	}

@@ -93,7 +93,9 @@ func (c *Cluster) AddGateway(id string, flags ...string) *Node {
 // Add starts a node of this cluster; binary, Redis and a node to join are filled in when empty.
 func (c *Cluster) Add(spec NodeSpec) *Node {
 	c.t.Helper()
-	spec.Binary = Binary(c.t)
+	if spec.Binary == "" {
+		spec.Binary = Binary(c.t)
+	}
 	spec.Flags = append([]string{"--secret", secret}, spec.Flags...)
 	if spec.Redis == "" {
 		spec.Redis = c.Redis

@@ -4,6 +4,8 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"os"
+	"os/exec"
 	"strings"
 )
 
@@ -21,6 +23,7 @@ type NodeSpec struct {
 	Join   string // gossip address of a node that runs; empty for the first
 	Redis  string // redis://host:port
 	Flags  []string
+	Env    []string // further variables, NAME=value
 	// Reuse starts the node on the addresses of one that has ended, as a restart does.
 	Reuse *Node
 }
@@ -80,7 +83,11 @@ func startNode(spec NodeSpec) (*Node, error) {
 		args = append(args, "--join", spec.Join)
 	}
 	var err error
-	n.Process, err = StartProcess(name, spec.Binary, append(args, spec.Flags...)...)
+	n.Process, err = startProcess(name, spec.Binary, func(c *exec.Cmd) {
+		if len(spec.Env) > 0 {
+			c.Env = append(os.Environ(), spec.Env...)
+		}
+	}, append(args, spec.Flags...)...)
 	return n, err
 }
 

@@ -37,8 +37,13 @@ func StartProcess(name, path string, args ...string) (*Process, error) {
 
 // StartProcessIn is [StartProcess] in a working directory.
 func StartProcessIn(dir, name, path string, args ...string) (*Process, error) {
+	return startProcess(name, path, func(c *exec.Cmd) { c.Dir = dir }, args...)
+}
+
+// startProcess is [StartProcess] of a command that change has had.
+func startProcess(name, path string, change func(*exec.Cmd), args ...string) (*Process, error) {
 	p := &Process{Name: name, cmd: exec.Command(path, args...), done: make(chan struct{})}
-	p.cmd.Dir = dir
+	change(p.cmd)
 	p.cmd.Stdout, p.cmd.Stderr = &p.out, &p.out
 	p.cmd.SysProcAttr = attr()
 	p.cmd.WaitDelay = time.Second // a grandchild that holds the pipe must not hold us

@@ -98,6 +98,8 @@ func (e *sseReader) dispatch() error {
 	e.id, e.event, e.data = "", "", nil
 	var err error
 	switch {
+	case event == "heartbeat":
+		err = errors.Join(e.sub.readFreshness(strings.Join(data, "\n")), e.sub.moved(topic, id, false))
 	case event == "gap":
 		err = e.sub.gap(topic, strings.Join(data, "\n"), id)
 	case data != nil:

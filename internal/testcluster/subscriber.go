@@ -54,15 +54,16 @@ type Subscriber struct {
 	cancel context.CancelFunc
 	done   chan struct{}
 
-	mu       sync.Mutex
-	tracks   map[string]*Track // guarded by mu, and so are all below
-	conns    int               // connections that were answered
-	open     bool              // the topic is followed on the present connection
-	session  string            // as the last welcome said
-	closes   []Close
-	failures int   // attempts that failed
-	lastErr  error // of the last failed attempt
-	broken   error // what the server did that no server may do; ends the subscriber
+	mu        sync.Mutex
+	tracks    map[string]*Track // guarded by mu, and so are all below
+	conns     int               // connections that were answered
+	open      bool              // the topic is followed on the present connection
+	session   string            // as the last welcome said
+	closes    []Close
+	freshness Freshness // of the last heartbeat
+	failures  int       // attempts that failed
+	lastErr   error     // of the last failed attempt
+	broken    error     // what the server did that no server may do; ends the subscriber
 }
 
 // Subscribe starts a subscriber that lives until the test ends or Stop.
@@ -91,6 +92,36 @@ func (s *Subscriber) String() string { return fmt.Sprintf("%s (%v)", s.cfg.Name,
 
 // Protocol is what it speaks.
 func (s *Subscriber) Protocol() Protocol { return s.cfg.Protocol }
+
+// Freshness is what a heartbeat tells of it.
+type Freshness struct {
+	AsOf  int64 `json:"asOf,omitempty"` // ms since the UNIX epoch
+	Lag   int64 `json:"lag,omitempty"`  // ms
+	Stale bool  `json:"stale,omitempty"`
+}
+
+// Freshness is that of the last heartbeat; zero when there was none.
+func (s *Subscriber) Freshness() Freshness {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	return s.freshness
+}
+
+func (s *Subscriber) setFreshness(f Freshness) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	s.freshness = f
+}
+
+// readFreshness notes that of an event stream's heartbeat.
+func (s *Subscriber) readFreshness(data string) error {
+	var f Freshness
+	if err := json.Unmarshal([]byte(data), &f); err != nil {
+		return fmt.Errorf("%w: heartbeat %q: %w", errBroken, data, err)
+	}
+	s.setFreshness(f)
+	return nil
+}
 
 // Topics are the topics that it follows.
 func (s *Subscriber) Topics() []string { return append([]string{s.cfg.Topic}, s.cfg.More...) }

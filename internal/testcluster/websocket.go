@@ -14,17 +14,18 @@ import (
 
 // frame is any message of ringside.v1, in either direction.
 type frame struct {
-	Type      string          `json:"type"`
-	Session   string          `json:"session,omitempty"`
-	Topic     string          `json:"topic,omitempty"`
-	ID        string          `json:"id,omitempty"`
-	Position  string          `json:"position,omitempty"`
-	Since     string          `json:"since,omitempty"`
-	Encoding  string          `json:"encoding,omitempty"`
-	Reason    string          `json:"reason,omitempty"`
-	Message   string          `json:"message,omitempty"`
-	Heartbeat int             `json:"heartbeat,omitempty"`
-	Data      json.RawMessage `json:"data,omitempty"`
+	Type      string `json:"type"`
+	Session   string `json:"session,omitempty"`
+	Topic     string `json:"topic,omitempty"`
+	ID        string `json:"id,omitempty"`
+	Position  string `json:"position,omitempty"`
+	Since     string `json:"since,omitempty"`
+	Encoding  string `json:"encoding,omitempty"`
+	Reason    string `json:"reason,omitempty"`
+	Message   string `json:"message,omitempty"`
+	Heartbeat int    `json:"heartbeat,omitempty"`
+	Freshness
+	Data json.RawMessage `json:"data,omitempty"`
 }
 
 // runWebSocket makes one connection and reads it to its end. The delay is what the server asked for before
@@ -86,6 +87,7 @@ func (s *Subscriber) onFrame(c *websocket.Conn, conn int, f frame, missing *int)
 		}
 		return s.saw(conn, f.Topic, f.ID, data)
 	case "heartbeat":
+		s.setFreshness(f.Freshness)
 		return s.moved(f.Topic, f.Position, false)
 	case "gap":
 		return s.gap(f.Topic, f.Reason, f.Position)

@@ -102,6 +102,8 @@ func (e *sseReader) dispatch() (bool, error) {
 	empty := e.data == nil
 	e.id, e.event, e.data = "", "", nil
 	switch {
+	case kind == "heartbeat":
+		return true, e.c.moved(topic, id)
 	case kind == "gap":
 		var f frame
 		if err := json.Unmarshal([]byte(text), &f); err != nil {

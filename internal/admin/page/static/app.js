@@ -35,6 +35,12 @@ function follow(topic) {
     showCounts();
   });
   client.addEventListener('heartbeat', showCounts);
+  client.addEventListener('fresh', ({ detail: { stale } }) => {
+    const pill = $('state');
+    pill.dataset.state = stale ? 'stale' : 'live';
+    pill.textContent = stale ? 'stale' : 'live';
+    if (stale) $('told').textContent = 'The connection is fine, but nothing newer can be vouched for: this may be out of date.';
+  });
   client.addEventListener('message', (e) => onMessage(e.detail));
   client.addEventListener('gap', (e) => onGap(e.detail));
   setPaused(false);

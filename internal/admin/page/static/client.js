@@ -12,6 +12,7 @@ export class Client extends EventTarget {
   #base; #topic; #socket = null; #timer = 0; #watchdog = 0;
   #backoff = firstBackoff; #heartbeat = firstHeartbeat; #failures = 0; #opened = 0; #wanted = false;
   position = '';
+  stale = false;
 
   // base is ws://host:port.
   constructor(base, topic) {
@@ -22,7 +23,8 @@ export class Client extends EventTarget {
 
   get topic() { return this.#topic; }
 
-  // start connects, and comes back for ever. Events: state {state, until?}, welcome, message, gap.
+  // start connects, and comes back for ever. Events: state {state, until?}, welcome, message, gap, heartbeat,
+  // fresh {stale, lag} when what is shown has become stale, or is fresh again.
   start() {
     if (this.#wanted) return;
     this.#wanted = true;
@@ -81,10 +83,18 @@ export class Client extends EventTarget {
     return Math.min(min * factor ** n, max) * (1 + jitter * (2 * Math.random() - 1));
   }
 
+  // Stale is not quiet: what is on the page may be out of date, although the connection is fine.
+  #stale(stale, { lag } = {}) {
+    if (stale === this.stale) return;
+    this.stale = stale;
+    this.#tell('fresh', { stale, lag });
+  }
+
   #on(event) {
     switch (event.type) {
       case 'welcome':
         this.#opened = performance.now();
+        this.#stale(false);
         this.#backoff = { ...firstBackoff, ...event.backoff };
         this.#heartbeat = event.heartbeat || firstHeartbeat;
         this.position = event.position;
@@ -101,6 +111,7 @@ export class Client extends EventTarget {
         break;
       case 'heartbeat':
         this.position = event.position;
+        this.#stale(Boolean(event.stale), event);
         this.#tell('heartbeat', event);
     }
     this.#watch(2 * this.#heartbeat + 1000);
