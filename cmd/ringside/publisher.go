@@ -22,7 +22,7 @@ func (p publisher) Publish(ctx context.Context, m admin.Message) (admin.Publishe
 		now := position.ID{Ms: uint64(time.Now().UnixMilli())}
 		return admin.Published{Slot: topic.Slot(m.Topic), Position: position.Position{Epoch: 1, ID: now}}, nil
 	}
-	done, err := p.client.Publish(ctx, stream.Message{Topic: m.Topic, ID: m.ID, Payload: m.Payload})
+	done, err := p.client.Publish(ctx, stream.Message{Topic: m.Topic, ID: m.ID, Payload: m.Payload, Replicas: m.Replicas})
 	switch {
 	case err == nil:
 		return admin.Published{Slot: done.Slot, Position: done.Position, Duplicate: done.Duplicate}, nil

@@ -5,8 +5,8 @@
 //	GET  /metrics             Prometheus
 //	GET  /healthz             200 as long as the process answers
 //	GET  /readyz              200 when every check holds, else 503; which one does not
-//	POST /publish             {"topic","data","id"?}
-//	POST /publish/{topic}     the payload as the body; ?id= or Idempotency-Key
+//	POST /publish             {"topic","data","id"?,"min_replicas"?}
+//	POST /publish/{topic}     the payload as the body; ?id= or Idempotency-Key, ?min_replicas=
 //	POST /drain               a gateway: itself; ?shard= forwards to that gateway
 //	GET  /debug/pprof/        profiles of the Go runtime
 //
@@ -41,6 +41,7 @@ type Config struct {
 type Message struct {
 	Topic, ID string
 	Payload   []byte
+	Replicas  int // of Redis that must have it before the answer; 0 for as many as the cluster's settings say
 }
 
 // Published says where a message stands.

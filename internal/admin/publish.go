@@ -25,11 +25,13 @@ const (
 	envelope = 4 << 10
 	// maxID bounds an idempotency key, in bytes.
 	maxID = 255
+	// maxReplicas is how many replicas a publisher may wait for.
+	maxReplicas = 16
 	// retryAfter is what a publisher that was refused for now should wait, in seconds.
 	retryAfter = "1"
 )
 
-// servePublish takes {"topic","data","id"?}. The payload is the very bytes of data.
+// servePublish takes {"topic","data","id"?,"min_replicas"?}. The payload is the very bytes of data.
 func (s *Server) servePublish(w http.ResponseWriter, r *http.Request) error {
 	if _, err := query(r); err != nil {
 		return err
@@ -45,9 +47,10 @@ func (s *Server) servePublish(w http.ResponseWriter, r *http.Request) error {
 
 func decodePublish(body []byte) (Message, error) {
 	var in struct {
-		Topic *string         `json:"topic"`
-		ID    string          `json:"id"`
-		Data  json.RawMessage `json:"data"`
+		Topic    *string         `json:"topic"`
+		ID       string          `json:"id"`
+		Data     json.RawMessage `json:"data"`
+		Replicas int             `json:"min_replicas"`
 	}
 	if !utf8.Valid(body) {
 		return Message{}, refuse(http.StatusBadRequest, "json", "the body is not UTF-8: POST /publish/{topic} takes any bytes")
@@ -58,7 +61,7 @@ func decodePublish(body []byte) (Message, error) {
 	if err == nil && dec.More() {
 		err = errors.New("something follows the object")
 	}
-	const want = `want {"topic":"…","data":<any JSON value>,"id":"…"}, where id is optional`
+	const want = `want {"topic":"…","data":<any JSON value>,"id":"…","min_replicas":1}, where the last two are optional`
 	switch {
 	case err != nil:
 		return Message{}, refuse(http.StatusBadRequest, "json", fmt.Sprintf("the body can't be read (%v): %s", err, want))
@@ -67,14 +70,20 @@ func decodePublish(body []byte) (Message, error) {
 	case in.Data == nil:
 		return Message{}, refuse(http.StatusBadRequest, "data_missing", "the body has no data: "+want)
 	}
-	return Message{Topic: *in.Topic, ID: in.ID, Payload: in.Data}, nil
+	return Message{Topic: *in.Topic, ID: in.ID, Payload: in.Data, Replicas: in.Replicas}, nil
 }
 
 // servePublishRaw takes the payload as the body, and the topic from the path as it stands: not cleaned.
 func (s *Server) servePublishRaw(w http.ResponseWriter, r *http.Request) error {
-	q, err := query(r, "id")
+	q, err := query(r, "id", "min_replicas")
 	if err != nil {
 		return err
+	}
+	replicas := 0
+	if text, ok := q["min_replicas"]; ok {
+		if replicas, err = strconv.Atoi(text); err != nil {
+			return refuse(http.StatusBadRequest, "min_replicas", "min_replicas takes a number")
+		}
 	}
 	name, err := url.PathUnescape(strings.TrimPrefix(r.URL.EscapedPath(), "/publish/"))
 	if err != nil {
@@ -88,7 +97,7 @@ func (s *Server) servePublishRaw(w http.ResponseWriter, r *http.Request) error {
 		return refuse(http.StatusBadRequest, "id", "?id= and Idempotency-Key differ: want one of them")
 	}
 	return s.withBody(w, r, s.cfg.MaxPayload, func(body []byte) error {
-		return s.publishOne(w, r, Message{Topic: name, ID: id, Payload: body})
+		return s.publishOne(w, r, Message{Topic: name, ID: id, Payload: body, Replicas: replicas})
 	})
 }
 
@@ -129,6 +138,9 @@ func (s *Server) publishOne(w http.ResponseWriter, r *http.Request, m Message) e
 	}
 	if err := checkID(m.ID); err != nil {
 		return err
+	}
+	if m.Replicas < 0 || m.Replicas > maxReplicas {
+		return refuse(http.StatusBadRequest, "min_replicas", "min_replicas takes 0 to "+strconv.Itoa(maxReplicas))
 	}
 	if len(m.Payload) > s.cfg.MaxPayload {
 		return refuse(http.StatusRequestEntityTooLarge, "too_large", fmt.Sprintf("the payload of %d bytes is larger than %d", len(m.Payload), s.cfg.MaxPayload))

@@ -17,15 +17,16 @@ func TestPublish(t *testing.T) {
 			t.Errorf("%s: got %d %s", body, a.status, a.body)
 			return
 		}
-		if got := p.publisher.last(t); got.Topic != want.Topic || got.ID != want.ID || string(got.Payload) != string(want.Payload) {
+		if got := p.publisher.last(t); got.Topic != want.Topic || got.ID != want.ID || string(got.Payload) != string(want.Payload) || got.Replicas != want.Replicas {
 			t.Errorf("%s: got %q %q %q, want %q %q %q", body, got.Topic, got.ID, got.Payload, want.Topic, want.ID, want.Payload)
 		}
 	}
-	f(`{"topic":"finals","data":{"score" : "2:1"}}`, Message{"finals", "", []byte(`{"score" : "2:1"}`)})
-	f(` {"id":"goal-17","data": [1, 2],"topic":"a/b"} `, Message{"a/b", "goal-17", []byte(`[1, 2]`)})
-	f(`{"topic":"x","data":null}`, Message{"x", "", []byte(`null`)})
-	f(`{"topic":"x","data":"<b>\u00e9"}`, Message{"x", "", []byte(`"<b>\u00e9"`)})
-	f(`{"topic":"\u00e9","data":0}`, Message{"é", "", []byte(`0`)})
+	f(`{"topic":"finals","data":{"score" : "2:1"}}`, Message{"finals", "", []byte(`{"score" : "2:1"}`), 0})
+	f(` {"id":"goal-17","data": [1, 2],"topic":"a/b"} `, Message{"a/b", "goal-17", []byte(`[1, 2]`), 0})
+	f(`{"topic":"x","data":null}`, Message{"x", "", []byte(`null`), 0})
+	f(`{"topic":"x","data":"<b>\u00e9"}`, Message{"x", "", []byte(`"<b>\u00e9"`), 0})
+	f(`{"topic":"x","data":1,"min_replicas":2}`, Message{"x", "", []byte(`1`), 2})
+	f(`{"topic":"\u00e9","data":0}`, Message{"é", "", []byte(`0`), 0})
 
 	a := p.do(t, "POST", "/publish", `{"topic":"finals","data":1}`)
 	if want := `{"topic":"finals","slot":198,"position":"6f1c22aa-1763900000000-0"}` + "\n"; a.body != want {
@@ -46,7 +47,7 @@ func TestPublishRaw(t *testing.T) {
 			t.Errorf("%s: got %d %s", path, a.status, a.body)
 			return
 		}
-		if got := p.publisher.last(t); got.Topic != want.Topic || got.ID != want.ID || string(got.Payload) != body {
+		if got := p.publisher.last(t); got.Topic != want.Topic || got.ID != want.ID || string(got.Payload) != body || got.Replicas != want.Replicas {
 			t.Errorf("%s: got %q %q %q, want %q %q %q", path, got.Topic, got.ID, got.Payload, want.Topic, want.ID, body)
 		}
 	}
@@ -57,6 +58,7 @@ func TestPublishRaw(t *testing.T) {
 	f("/publish/a//b/../c", "x", Message{Topic: "a//b/../c"})
 	f("/publish/a%2Fb%20c+d", "x", Message{Topic: "a/b c+d"})
 	f("/publish/finals?id=k1", "x", Message{Topic: "finals", ID: "k1"})
+	f("/publish/finals?min_replicas=1", "x", Message{Topic: "finals", Replicas: 1})
 	f("/publish/finals", "x", Message{Topic: "finals", ID: "k2"}, "Idempotency-Key: k2")
 	f("/publish/finals?id=k3", "x", Message{Topic: "finals", ID: "k3"}, "Idempotency-Key: k3")
 	f("/publish/finals", strings.Repeat("x", testPayload), Message{Topic: "finals"})
@@ -74,6 +76,9 @@ func TestPublishRefused(t *testing.T) {
 	}
 	f("/publish", ``, 400, "json")
 	f("/publish", `[]`, 400, "json")
+	f("/publish", `{"topic":"x","data":1,"min_replicas":17}`, 400, "min_replicas")
+	f("/publish/x?min_replicas=-1", `x`, 400, "min_replicas")
+	f("/publish/x?min_replicas=all", `x`, 400, "min_replicas")
 	f("/publish", `{"topic":"x","data":1}{}`, 400, "json")
 	f("/publish", `{"topic":"x","data":1,"more":1}`, 400, "json")
 	f("/publish", `{"topic":1,"data":1}`, 400, "json")
