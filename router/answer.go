@@ -30,6 +30,9 @@ type answer struct {
 	rest   []byte // what came behind the head already
 	leg    bool   // a session begins, and its bytes come in records
 	ticket []byte // of a leg; nil when the gateway gave none
+
+	chunked bool // a body in chunks
+	opaque  bool // a body of a given length, or encoded
 }
 
 // errAnswer is the cause of all that is wrong with an answer.
@@ -86,6 +89,7 @@ func parseAnswer(head []byte) (*answer, error) {
 // said is what an answer's header fields say about the session.
 type said struct {
 	upgrade, connection, events bool
+	chunked, opaque             bool
 	accepts, protocols, framed  int
 	accept, protocol            []byte
 	extensions                  [][]byte
@@ -117,6 +121,10 @@ func (a *answer) read() (said, error) {
 			s.events = foldEqual(bytes.TrimSpace(kind), "text/event-stream")
 		case f.is("content-length"), f.is("transfer-encoding"):
 			s.framed++
+			s.chunked = s.chunked || foldEqual(f.value, "chunked")
+			s.opaque = s.opaque || !foldEqual(f.value, "chunked")
+		case f.is("content-encoding"):
+			s.opaque = s.opaque || !foldEqual(f.value, "identity")
 		case bytes.EqualFold(f.name, []byte(leg.HeaderLeg)):
 			s.leg = f.value
 		case bytes.EqualFold(f.name, []byte(leg.HeaderTicket)):
@@ -149,6 +157,7 @@ func (a *answer) begins(hs *handshake, own bool) (bool, error) {
 		if a.leg && s.framed > 0 {
 			return false, badAnswer("its leg is framed by HTTP as well")
 		}
+		a.chunked, a.opaque = s.chunked, s.opaque
 		return true, nil
 	case a.status != fasthttp.StatusSwitchingProtocols:
 		return false, nil

@@ -130,11 +130,18 @@ func TestDrainAtMessageEnd(t *testing.T) {
 	r.empty()
 }
 
-// TestDrainWithoutBoundary sends sessions away at their turn that can't be told when to come back: a raw event stream,
-// and a client whose raw upstream has ended already.
+// TestDrainWithoutBoundary sends sessions away at their turn that can't be told when to come back: a raw event stream of a
+// given length, and a client whose raw upstream has ended already.
 func TestDrainWithoutBoundary(t *testing.T) {
 	s := rawServer(t, "s1")
 	r := start(t, false, func(c *Config, _ *Deps) { c.DrainWindow = time.Hour }, s)
+	s.setReply(func(f *far) bool {
+		if f.req.Header.Get("Upgrade") != "" {
+			return replyRaw(f)
+		}
+		f.write(f.answer("Content-Length: 100000\r\n"))
+		return true
+	})
 	sse := r.open("a", sseHead, "")
 	s.session()
 	ws := r.open("a", wsHead, "")

@@ -90,10 +90,10 @@ func (s *session) passEnd() {
 }
 
 // upstreamEOF is called when the upstream sends nothing any more, and all that it had sent is passed on. A leg is over
-// then. So is a raw WebSocket that has ended between two frames without having said so by one: its process is gone, and the
+// then. So is a raw upstream that has ended between two frames, or events, without having said so: its process is gone, and the
 // client is told when to come back. Any other raw upstream may still listen, so that its end is passed on as well.
 func (s *session) upstreamEOF() {
-	if s.has(isWebSocket) && !s.has(isLeg|clientEnded) && s.atBoundary() {
+	if !s.has(isLeg|clientEnded) && s.atBoundary() {
 		s.goAway(closeUpstream, crashDelay())
 		return
 	}
@@ -153,10 +153,22 @@ func (s *session) leave() {
 		return
 	}
 	s.flags |= leaving
-	comes := s.has(isLeg) || s.has(isWebSocket) && !s.has(upstreamEnded) && !s.frames.saidBye() // a boundary, if it is not there
-	if s.atBoundary() || !comes {
+	if s.atBoundary() || !s.boundaryComes() {
 		s.goAway(closeDrain, s.w.r.drainDelay())
 	}
+}
+
+// boundaryComes reports whether a session that does not stand at a boundary may yet.
+func (s *session) boundaryComes() bool {
+	switch {
+	case s.has(isLeg):
+		return true
+	case s.has(upstreamEnded):
+		return false
+	case s.has(isWebSocket):
+		return !s.frames.saidBye()
+	}
+	return !s.has(isOpaque)
 }
 
 // atBoundary reports whether something of ours can be put in behind what the client has got, or will get.
@@ -170,7 +182,7 @@ func (s *session) atBoundary() bool {
 	case s.has(isWebSocket):
 		return s.frames.atBoundary() && !s.frames.saidBye()
 	}
-	return false // a raw event stream, perhaps inside an HTTP chunk
+	return !s.has(isOpaque) && s.frames.afterEvent(s.has(isChunked))
 }
 
 // goAway ends the session with word to the client when to come back, where there is a place for that.
@@ -181,6 +193,9 @@ func (s *session) goAway(reason closeReason, delay time.Duration) {
 		s.finish(reason, nil)
 	case s.has(isWebSocket):
 		s.finish(reason, wsframe.AppendClose(nil, codeRestart, `{"reconnect":`+ms+`}`))
+	case s.has(isChunked):
+		retry := "retry: " + ms + "\n\n"
+		s.finish(reason, []byte(strconv.FormatInt(int64(len(retry)), 16)+"\r\n"+retry+"\r\n0\r\n\r\n"))
 	default:
 		s.finish(reason, []byte("retry: "+ms+"\n\n"))
 	}

@@ -3,7 +3,9 @@ package router
 import (
 	"encoding/json"
 	"fmt"
+	"io"
 	"net"
+	"net/http/httputil"
 	"strings"
 	"testing"
 	"time"
@@ -125,6 +127,55 @@ func TestRawCrash(t *testing.T) {
 		eventually(t, "all resets are counted", func() bool { return r.value("closed_total", "reason=upstream_error") == 4 })
 		r.empty()
 	})
+}
+
+// TestRawEventStreamEnds ends a raw event stream at every kind of place: between two events its client is told when to come back.
+func TestRawEventStreamEnds(t *testing.T) {
+	s := rawServer(t, "s1")
+	r := start(t, false, nil, s)
+	f := func(headers, sent string, told bool) {
+		t.Helper()
+		for _, crash := range []func(*far){(*far).reset, func(f *far) { f.conn.Close() }} {
+			s.setReply(func(f *far) bool {
+				f.write(f.answer(headers))
+				return true
+			})
+			c := r.open("a", sseHead, "")
+			f := s.session()
+			f.write(sent)
+			c.want(sent)
+			crash(f)
+			rest := c.rest()
+			if strings.Contains(headers, "chunked") && told {
+				body, err := io.ReadAll(httputil.NewChunkedReader(strings.NewReader(rest)))
+				if err != nil {
+					t.Errorf("behind %q: %q is no chunks: %v", sent, rest, err)
+				}
+				rest = string(body)
+			}
+			delay, ok := sentAway(t, rest, true)
+			if ok != told || !told && rest != "" || told && (delay < minDelay || delay > maxCrashDelay) {
+				t.Errorf("%q behind %q: got %q", headers, sent, rest)
+			}
+			c.conn.Close()
+		}
+	}
+	const chunked = "Transfer-Encoding: chunked\r\n"
+	f("", "", true)
+	f("", "data: 1\n\n", true)
+	f("", "data: 1\r\n\r\n", true)
+	f("", "data: 1\n", false)
+	f("", "data: 1\r\n", false)
+	f(chunked, "", true)
+	f(chunked, "9\r\ndata: 1\n\n\r\n", true)
+	f(chunked, "b\r\ndata: 1\r\n\r\n\r\n", true)
+	f(chunked, "9\r\ndata: 1\n\n", false)
+	f(chunked, "9\r\ndata: 1\n\n\r\n9\r\n", false)
+	f(chunked, "8\r\ndata: 1\n\r\n", false)
+	f(chunked, "9\r\ndata: 1\n\n\r\n0\r\n\r\n", false)
+	f("Content-Length: 9\r\n", "data: 1\n\n", false)
+	f("Content-Encoding: gzip\r\n", "data: 1\n\n", false)
+	r.empty()
 }
 
 // TestCrashAtEveryOffset ends a leg that can't be moved behind each of its bytes: the client has what came whole for it,
@@ -355,8 +406,8 @@ func TestEventStreams(t *testing.T) {
 		f.write("data: 2\n\n")
 		c.want("data: 2\n\n")
 		f.conn.Close()
-		if got := c.rest(); got != "" {
-			t.Errorf("got %q, want the end", got)
+		if delay, ok := sentAway(t, c.rest(), true); !ok || delay < minDelay || delay > maxCrashDelay {
+			t.Errorf("got %v, %v, want a delay", delay, ok)
 		}
 		r.closedFor(closeUpstream) // though the client does not go
 		if got := r.value("dropped_bytes_total"); got == 0 {

@@ -42,6 +42,9 @@ const (
 	homeless  // the leg is gone, and another gateway is being looked for
 	legBroken // the gateway has acknowledged what it was not sent
 
+	isChunked // a raw event stream in HTTP chunks
+	isOpaque  // a raw event stream into which nothing can be put: its length is told, or it is compressed
+
 	morePostedDown // a note goes on reading from the upstream, or from the client
 	morePostedUp
 )
@@ -52,6 +55,12 @@ func flagsOf(hs *handshake, up *upstream) (f flags) {
 	}
 	if up.answer.leg {
 		f |= isLeg
+	}
+	if up.answer.chunked {
+		f |= isChunked
+	}
+	if up.answer.opaque {
+		f |= isOpaque
 	}
 	return f
 }

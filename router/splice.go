@@ -116,6 +116,8 @@ func (s *session) hand(head, b []byte) bool {
 		client, rest, err = s.strip.Strip(b, s)
 	case s.has(isWebSocket):
 		s.frames.feed(b)
+	default:
+		s.frames.feedText(b)
 	}
 	if len(head) > 0 {
 		client = append(head, client...) // moves the bytes to where they belong
