@@ -93,8 +93,8 @@ func (t *tail) content() string {
 }
 
 // passed notes that n entries were handed over, of which last is the last.
-func (t *tail) passed(id position.ID, n int, last *rueidis.RedisMessage) {
-	t.last = last
+func (t *tail) passed(id position.ID, n int, last rueidis.RedisMessage) {
+	t.last = &last // a copy: the others of its batch can go
 	t.mu.Lock()
 	t.at.ID, t.seen, t.due = id, time.Now(), false
 	t.read += int64(n)
