@@ -213,7 +213,9 @@ func (g *Gateway) readPast(t *topic) {
 
 func (g *Gateway) publishPage(t *topic, pg *page) {
 	t.slot.mu.Lock()
-	g.logBytes.Add(t.replay.keep(pg))
+	if len(t.feeds) > 0 { // else nobody needs it any more, and perhaps the topic is forgotten already
+		g.logBytes.Add(t.replay.keep(pg))
+	}
 	touched := t.touch(nil)
 	t.slot.mu.Unlock()
 	notify(touched)

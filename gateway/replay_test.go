@@ -238,3 +238,30 @@ func TestTailStartedAnew(t *testing.T) {
 		c.wantNumbers(11, 20)
 	})
 }
+
+// What pages and logs are charged with is given back when nobody needs them any more.
+func TestBytesAreGivenBack(t *testing.T) {
+	r := start(t, func(c *Config) { c.LogLinger = time.Millisecond })
+	first, last := r.publishNumbers("finals", 1, 1500)
+	r.tailed("finals", last)
+	for range 3 {
+		var cs []*wsClient
+		for range 5 {
+			c := r.dial("finals?since=" + first)
+			c.want("welcome")
+			c.wantNumbers(2, 1500)
+			cs = append(cs, c)
+		}
+		if r.g.logBytes.Load() <= 0 {
+			t.Error("pages and logs are charged with nothing")
+		}
+		r.publish("finals", "more")
+		for _, c := range cs {
+			c.c.Close()
+		}
+		testcluster.Soon(t, "all is given back", func() bool {
+			r.g.slots[r.g.slotOf("finals")].sweep(time.Now())
+			return r.g.logBytes.Load() == 0 && r.g.topicCount.Load() == 0
+		})
+	}
+}
