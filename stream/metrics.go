@@ -189,7 +189,7 @@ func (c *Client) Collect(ch chan<- prometheus.Metric) {
 func (t *Tailer) collectStats(ch chan<- prometheus.Metric) {
 	for slot := range topic.Slots {
 		s, ok := t.Stats(slot)
-		if !ok {
+		if !ok || s.Seen.IsZero() { // not placed yet: it has no age
 			continue
 		}
 		label := strconv.Itoa(slot)
