@@ -82,6 +82,7 @@ func read(t *testing.T, name string) []byte {
 
 var (
 	headings = regexp.MustCompile(`(?m)^#{2,} (.+)$`)
+	links    = regexp.MustCompile(`\]\(#([^)]+)\)`)
 	named    = regexp.MustCompile(`Ringside[A-Z][A-Za-z]+`)
 )
 
@@ -111,6 +112,11 @@ func TestRunbooks(t *testing.T) {
 		}
 	}
 	for anchor, text := range sections {
+		for _, link := range links.FindAllStringSubmatch(text, -1) {
+			if _, ok := sections[link[1]]; !ok {
+				t.Errorf("section %q: the link to #%s leads nowhere", anchor, link[1])
+			}
+		}
 		for _, name := range named.FindAllString(text, -1) {
 			if !alerts[name] {
 				t.Errorf("section %q is about %s, which is no alert", anchor, name)
