@@ -27,8 +27,8 @@ run: build ## Run a whole cluster in one process, with a page to try it on (RUNF
 	$(BINARY) dev $(RUNFLAGS)
 
 .PHONY: test
-test: ## Run all tests, and each fuzz target for a moment; installs redis-server when it is missing
-	scripts/setup redis-server
+test: ## Run all tests, and each fuzz target for a moment; installs redis-server and prometheus when they are missing
+	scripts/setup redis-server prometheus promtool
 	$(GO) vet ./...
 	scripts/fuzz 3000x
 	$(GO) test -timeout 20m $(TESTFLAGS) ./...
@@ -42,6 +42,11 @@ race: ## Run all tests with the race detector
 e2e: ## Run the end-to-end tests only: real processes, a real redis-server
 	scripts/setup redis-server
 	$(GO) test -timeout 20m -count=1 $(TESTFLAGS) ./internal/e2e
+
+.PHONY: observe
+observe: ## Test the alerts, the board and the list of metrics: promtool, and a real Prometheus that scrapes a real cluster
+	scripts/setup redis-server prometheus promtool
+	$(GO) test -timeout 10m -count=1 $(TESTFLAGS) ./internal/observe
 
 .PHONY: page
 page: build ## Drive the page of `ringside dev` with a real Chromium
@@ -98,7 +103,7 @@ darwin: ## Build and vet for macOS: the portable event loop
 
 .PHONY: cover
 cover: ## Run all tests and print what they cover
-	scripts/setup redis-server
+	scripts/setup redis-server prometheus promtool
 	$(GO) test -timeout 20m -coverpkg=./... -coverprofile=cover.out ./...
 	$(GO) tool cover -func=cover.out | tail -n 1
 

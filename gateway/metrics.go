@@ -1,10 +1,12 @@
 package gateway
 
 import (
-	"strings"
 	"sync/atomic"
 
 	"github.com/prometheus/client_golang/prometheus"
+
+	topics "github.com/ringside-edge/ringside/internal/topic"
+	"github.com/ringside-edge/ringside/internal/wsframe"
 )
 
 // metrics are the gateway's counts. They are read at every scrape and written without locks.
@@ -60,11 +62,22 @@ func (c *workerCounts) sent(messages, bytes int) {
 	}
 }
 
+// refusalReasons are all reasons for refused handshakes, but for those of topics; messageReasons those for messages of clients.
+//
+//nolint:gochecknoglobals // constants in all but name
+var (
+	refusalReasons = []string{
+		"draining", "stale", "full", "method", "body", "position", "not_a_session", "subprotocol", "leg_version", "leg_auth", "websocket",
+		"ticket", "header_too_large", "slow_request", "http",
+	}
+	messageReasons = []string{"raw_takes_none", "binary", "json", "type", "topic", "position", "topics"}
+)
+
 func newMetrics() *metrics {
 	vec := func(name, help string) *prometheus.CounterVec {
 		return prometheus.NewCounterVec(prometheus.CounterOpts{Name: "ringside_gateway_" + name, Help: help}, []string{"reason"})
 	}
-	return &metrics{
+	m := &metrics{
 		latency: prometheus.NewHistogram(prometheus.HistogramOpts{
 			Name:    "ringside_gateway_delivery_seconds",
 			Help:    "Time from a message's entry into its stream until it was handed to the sockets of one event loop, by the clock of Redis.",
@@ -74,6 +87,19 @@ func newMetrics() *metrics {
 		frames:  vec("bad_frames_total", "Frames of clients that broke RFC 6455 or a limit, by reason."),
 		bad:     vec("bad_messages_total", "Messages of clients that could not be carried out, by reason."),
 	}
+	for _, r := range refusalReasons { // so that a rate shows the first one
+		m.refused.WithLabelValues(r)
+	}
+	for _, r := range topics.Reasons {
+		m.refused.WithLabelValues("topic_" + r)
+	}
+	for _, r := range wsframe.Reasons {
+		m.frames.WithLabelValues(r)
+	}
+	for _, r := range messageReasons {
+		m.bad.WithLabelValues(r)
+	}
+	return m
 }
 
 // delivered notes that a loop's sessions have been handed entries, now being the clock of Redis in µs. IDs are in ms, rounded down.
@@ -86,11 +112,8 @@ func (m *metrics) delivered(entries []*entry, now int64) {
 // The reasons come from closed sets of our own, never from a client.
 
 func (m *metrics) refuse(reason string)     { m.refused.WithLabelValues(reason).Inc() }
-func (m *metrics) badFrame(reason string)   { m.frames.WithLabelValues(label(reason)).Inc() }
+func (m *metrics) badFrame(reason string)   { m.frames.WithLabelValues(reason).Inc() }
 func (m *metrics) badMessage(reason string) { m.bad.WithLabelValues(reason).Inc() }
-
-// label makes a word of a phrase.
-func label(s string) string { return strings.ReplaceAll(s, " ", "_") }
 
 func desc(name, help string, labels ...string) *prometheus.Desc {
 	return prometheus.NewDesc("ringside_gateway_"+name, help, labels, nil)

@@ -30,7 +30,7 @@ func TestStormOfReturns(t *testing.T) {
 	r.tailed("finals", ids[messages-1])
 	before := xranges(t, redis)
 	var wg, came sync.WaitGroup
-	came.Add(sessions) // who has come stays until all have
+	came.Add(sessions)                 // who has come stays until all have
 	atOnce := make(chan struct{}, 200) // as many handshakes at once as the listener's queue takes
 	for i := range sessions {
 		wg.Go(func() {

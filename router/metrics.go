@@ -4,6 +4,8 @@ import (
 	"sync/atomic"
 
 	"github.com/prometheus/client_golang/prometheus"
+
+	"github.com/ringside-edge/ringside/internal/topic"
 )
 
 // count is a number that one loop alone writes and anybody may read.
@@ -70,8 +72,16 @@ type metrics struct {
 	moveTime     prometheus.Histogram
 }
 
+// refusalReasons are all reasons for refusals, but for those of topics.
+//
+//nolint:gochecknoglobals // a constant
+var refusalReasons = []string{
+	reasonHTTP, reasonBody, reasonWebSocket, reasonFull, reasonDraining, reasonNoShard, reasonUpstream, "header_too_large", "uri_too_long",
+	"body_too_large", "slow_request", "aborted", "method", "topic_missing", "not_a_session", "ambiguous", "bad_gateway",
+}
+
 func newMetrics() *metrics {
-	return &metrics{
+	m := &metrics{
 		refusals: prometheus.NewCounterVec(prometheus.CounterOpts{
 			Name: "ringside_router_refused_total", Help: "Requests turned down, by reason; upstream: by a gateway, whose answer was passed on.",
 		}, []string{"reason"}),
@@ -84,6 +94,13 @@ func newMetrics() *metrics {
 			Buckets: []float64{.001, .0025, .005, .01, .025, .05, .1, .25, .5, 1, 2, 3, 5, 10, 30},
 		}),
 	}
+	for _, r := range refusalReasons { // so that a rate shows the first one
+		m.refusals.WithLabelValues(r)
+	}
+	for _, r := range topic.Reasons {
+		m.refusals.WithLabelValues("topic_" + r)
+	}
+	return m
 }
 
 // refused counts a refusal. Reasons come from closed sets of our own, never from a client.

@@ -30,6 +30,7 @@ const (
 	reasonFull      = "full"
 	reasonDraining  = "draining"
 	reasonNoShard   = "no_shard"
+	reasonUpstream  = "upstream"
 )
 
 // retryAfter chooses when a client that can't be served now shall come back, in seconds, so that all don't come at once.

@@ -67,7 +67,7 @@ func (r *Router) open(ctx *fasthttp.RequestCtx, c *httpConn, hs *handshake) bool
 			r.refuse(ctx, refuse(fasthttp.StatusBadGateway, "bad_gateway", "the gateway's answer could not be passed on"))
 			return false
 		}
-		r.metrics.refused("upstream")
+		r.metrics.refused(reasonUpstream)
 		return false
 	}
 	t := &takeover{r: r, c: c, up: up, flags: flagsOf(hs, up), slot: uint8(hs.slot), ticket: up.answer.ticket}

@@ -80,7 +80,7 @@ func (c *Client) edges(ctx context.Context, asked []edgesOf) ([]Edges, error) {
 	es := make([]Edges, len(asked))
 	for i, res := range edgesScript.run(ctx, r, calls...) {
 		if err := es[i].parse(res); err != nil {
-			return nil, fmt.Errorf("slot %d: %w", asked[i].slot, err)
+			return nil, fmt.Errorf("slot %d: %w", asked[i].slot, err) //nolint:gosec // one result for each that is asked
 		}
 	}
 	return es, nil

@@ -42,8 +42,16 @@ type metrics struct {
 	repeatAt [topic.Slots]position.ID // guarded by mu: the newest repetition that was counted
 }
 
+// What can become of a publish, and why an entry can be no message.
+//
+//nolint:gochecknoglobals // constants in all but name
+var (
+	publishResults = []string{"ok", "duplicate", "too_large", "unavailable", "ambiguous", "invalid"}
+	poisonReasons  = []string{"no_payload", "too_large", "topic", "slot"}
+)
+
 func newMetrics() *metrics {
-	return &metrics{
+	m := &metrics{
 		publishes: prometheus.NewCounterVec(prometheus.CounterOpts{
 			Name: "ringside_stream_publishes_total", Help: "Publishes, by what became of them.",
 		}, []string{"result"}),
@@ -55,6 +63,13 @@ func newMetrics() *metrics {
 			Name: "ringside_stream_poison_entries_total", Help: "Entries that were no message and passed over, by reason.",
 		}, []string{"reason"}),
 	}
+	for _, r := range publishResults { // so that a rate shows the first one
+		m.publishes.WithLabelValues(r)
+	}
+	for _, r := range poisonReasons {
+		m.poisoned.WithLabelValues(r)
+	}
+	return m
 }
 
 func (m *metrics) took(d time.Duration) { m.duration.Observe(d.Seconds()) }
@@ -174,7 +189,7 @@ func (c *Client) Collect(ch chan<- prometheus.Metric) {
 func (t *Tailer) collectStats(ch chan<- prometheus.Metric) {
 	for slot := range topic.Slots {
 		s, ok := t.Stats(slot)
-		if !ok {
+		if !ok || s.Seen.IsZero() { // not placed yet: it has no age
 			continue
 		}
 		label := strconv.Itoa(slot)

@@ -7,6 +7,8 @@ import (
 	"testing"
 	"time"
 
+	"github.com/prometheus/client_golang/prometheus/testutil"
+
 	"github.com/ringside-edge/ringside/internal/testcluster"
 	"github.com/ringside-edge/ringside/internal/topic"
 )
@@ -246,6 +248,30 @@ func TestWantBeforeRedisIsThere(t *testing.T) {
 	if err := <-done; err != nil {
 		t.Error(err)
 	}
+}
+
+// A slot that is taken over while Redis hangs has not been placed: it is missing, and not decades behind.
+func TestAgeOfAnUnplacedTail(t *testing.T) {
+	s := testcluster.NewRedis(t, false)
+	c := ready(t, start(t, Config{URL: s.URL()}))
+	h := newHeard(t)
+	tl := c.NewTailer(TailConfig{Sink: h, Shard: "g1"})
+	ctx, cancel := context.WithCancel(t.Context())
+	done := make(chan error)
+	go func() { done <- tl.Run(ctx) }()
+	defer func() {
+		cancel()
+		<-done
+	}()
+	ages := func() int { return testutil.CollectAndCount(c, "ringside_stream_watermark_age_seconds") }
+	pause(t, s)
+	tl.Want([]int{7}, nil)
+	testcluster.Soon(t, "the slot is taken over", func() bool { _, ok := tl.Stats(7); return ok })
+	if n := ages(); n != 0 {
+		t.Errorf("got %d ages of slots that are not placed, want none", n)
+	}
+	resume(t, s)
+	testcluster.Soon(t, "the slot is placed, and has an age", func() bool { return ages() == 1 })
 }
 
 // stuck is a Sink that takes nothing for as long as somebody holds its gate.

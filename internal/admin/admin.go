@@ -239,4 +239,4 @@ func (s *Server) Run(ctx context.Context) error {
 func (s *Server) Describe(ch chan<- *prometheus.Desc) { s.metrics.describe(ch) }
 
 // Collect implements prometheus.Collector.
-func (s *Server) Collect(ch chan<- prometheus.Metric) { s.metrics.collect(ch) }
+func (s *Server) Collect(ch chan<- prometheus.Metric) { s.metrics.collect(ch, s.deps.Checks) }

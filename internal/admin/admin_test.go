@@ -2,6 +2,7 @@ package admin
 
 import (
 	"errors"
+	"fmt"
 	"net/http"
 	"strings"
 	"testing"
@@ -69,6 +70,10 @@ func TestReady(t *testing.T) {
 	})
 	f := func(status int, body string) {
 		t.Helper()
+		metric := fmt.Sprintf("\nringside_admin_ready{check=\"redis\"} %d\n", map[bool]int{true: 1}[redis == nil])
+		if a := p.do(t, "GET", "/metrics", ""); !strings.Contains(a.body, metric) {
+			t.Errorf("/metrics lacks %q", metric)
+		}
 		if a := p.do(t, "GET", "/readyz", ""); a.status != status || a.body != body+"\n" {
 			t.Errorf("got %d %s, want %d %s", a.status, a.body, status, body)
 		}

@@ -5,6 +5,8 @@ import (
 	"time"
 
 	"github.com/prometheus/client_golang/prometheus"
+
+	"github.com/ringside-edge/ringside/internal/topic"
 )
 
 // adminMetrics counts requests. The labels are closed sets: names of handlers, statuses and reasons of ours.
@@ -14,8 +16,19 @@ type adminMetrics struct {
 	refused  *prometheus.CounterVec
 }
 
+// refusalReasons are all reasons of ours, but for those of topics.
+//
+//nolint:gochecknoglobals // a constant
+var refusalReasons = []string{
+	"internal", "query", "method", "not_found", "cross_origin", "format", "shard_missing", "shard_unknown", "shard_conflict", "static",
+	"unreachable", "json", "body", "data_missing", "id", "encoding", "too_large", "gone", "busy", "ambiguous", "unavailable", "min_replicas",
+}
+
+//nolint:gochecknoglobals // a constant in all but name
+var descReady = prometheus.NewDesc("ringside_admin_ready", "1 while the check holds, 0 while it fails; /readyz tells why.", []string{"check"}, nil)
+
 func newMetrics() *adminMetrics {
-	return &adminMetrics{
+	m := &adminMetrics{
 		requests: prometheus.NewCounterVec(prometheus.CounterOpts{
 			Name: "ringside_admin_requests_total",
 			Help: "Requests to the admin port, by handler and status.",
@@ -30,6 +43,13 @@ func newMetrics() *adminMetrics {
 			Help: "Requests to the admin port that were not carried out, by reason.",
 		}, []string{"reason"}),
 	}
+	for _, r := range refusalReasons { // so that a rate shows the first one
+		m.refused.WithLabelValues(r)
+	}
+	for _, r := range topic.Reasons {
+		m.refused.WithLabelValues("topic_" + r)
+	}
+	return m
 }
 
 func (m *adminMetrics) answered(handler string, code int, took time.Duration) {
@@ -42,12 +62,20 @@ func (m *adminMetrics) all() []prometheus.Collector {
 }
 
 func (m *adminMetrics) describe(ch chan<- *prometheus.Desc) {
+	ch <- descReady
 	for _, c := range m.all() {
 		c.Describe(ch)
 	}
 }
 
-func (m *adminMetrics) collect(ch chan<- prometheus.Metric) {
+func (m *adminMetrics) collect(ch chan<- prometheus.Metric, checks []Check) {
+	for _, c := range checks {
+		ready := 1.0
+		if c.Ready() != nil {
+			ready = 0
+		}
+		ch <- prometheus.MustNewConstMetric(descReady, prometheus.GaugeValue, ready, c.Name)
+	}
 	for _, c := range m.all() {
 		c.Collect(ch)
 	}

@@ -32,6 +32,7 @@ var mayImport = map[string][]string{
 	"internal/repo":        {},
 	"internal/testcluster": {"internal/position"},
 	"internal/e2e":         {"internal/position", "internal/testcluster"},
+	"internal/observe":     {},
 
 	"cmd/ringside":   {"ring", "leg", "stream", "gossip", "router", "gateway", "internal/..."},
 	"scripts/bench":  {"internal/..."},

@@ -18,9 +18,14 @@ const MaxLen = 255
 // Slots is the number of slots that topics hash into.
 const Slots = 256
 
+// Reasons are all that [Error.Reason] can be.
+//
+//nolint:gochecknoglobals // a constant
+var Reasons = []string{"empty", "too_long", "control", "utf8", "escape", "missing", "repeated", "conflict"}
+
 // Error says why something is no topic.
 type Error struct {
-	Reason  string // empty, too_long, control, utf8, escape, missing, repeated or conflict: fit for a metric's label
+	Reason  string // one of Reasons: fit for a metric's label
 	message string
 }
 

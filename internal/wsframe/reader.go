@@ -10,10 +10,16 @@ import (
 	"unicode/utf8"
 )
 
+// Reasons are all that [ProtocolError.Reason] can be.
+//
+//nolint:gochecknoglobals // a constant
+var Reasons = []string{"reserved_bits", "reserved_opcode", "unmasked", "control_frame", "fragmentation", "length",
+	"close_length", "close_code", "utf8", "too_large"}
+
 // ProtocolError is a client's violation of the protocol or of a limit.
 type ProtocolError struct {
 	Code   uint16 // close code to answer with: 1002, 1007 or 1009
-	Reason string // a word of a closed set, fit for a metric's label
+	Reason string // one of Reasons: fit for a metric's label
 }
 
 // Error is the reason.
