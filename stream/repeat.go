@@ -29,7 +29,7 @@ func (c *Client) dropRepeated(ctx context.Context, slot int, es []Entry) error {
 	var asked []*Entry
 	for i := range es {
 		if e := &es[i]; e.Key != "" && !e.claimed && e.Topic != "" {
-			calls = append(calls, call{[]string{idKey(slot, e.Key)}, []string{e.ID.String(), millis(c.cfg.Retention)}})
+			calls = append(calls, call{[]string{idKey(slot, e.Topic, e.Key)}, []string{e.ID.String(), millis(c.cfg.Retention)}})
 			asked = append(asked, e)
 		}
 	}
