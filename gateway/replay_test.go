@@ -191,6 +191,31 @@ func TestPositionAheadOfTheTail(t *testing.T) {
 	}
 }
 
+// A client that was told of a new epoch by another gateway waits here until this one's tail has come to it as well: it is not taken
+// back into the old one, all of which it would get once more.
+func TestPositionOfAnEpochToCome(t *testing.T) {
+	bothLoops(t, nil, func(t *testing.T, r *rig) {
+		r.publish("finals", "old")
+		holder := r.dial("finals")
+		old, err := position.Parse(holder.want("welcome").Position)
+		if err != nil {
+			t.Fatal(err)
+		}
+		begin := position.Position{Epoch: old.Epoch + 1, ID: position.ID{Ms: old.ID.Ms + 1000}}
+		knows := position.Position{Epoch: begin.Epoch, ID: position.ID{Ms: old.ID.Ms + 2000}}
+		c := r.dial("finals?since=" + knows.String())
+		c.want("welcome")
+		s := r.g.slots[r.g.slotOf("finals")]
+		s.started(begin, begin.ID)
+		if g := holder.want("gap"); g.Reason != "epoch" || g.Position != begin.String() {
+			t.Errorf("got %+v, want the gap up to %v", g, begin)
+		}
+		s.append([]stream.Entry{{ID: knows.ID, Topic: "finals", Payload: []byte("1")}, {ID: knows.ID.Next(), Topic: "finals", Payload: []byte("2")}})
+		holder.wantNumbers(1, 2)
+		c.wantNumbers(2, 2)
+	})
+}
+
 // Where the past can't be read, the session is told to come back instead of waiting for ever.
 func TestNoReplayWithoutRedis(t *testing.T) {
 	r := start(t, func(c *Config) { c.ReplayTimeout = 300 * time.Millisecond })
