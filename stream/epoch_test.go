@@ -2,6 +2,7 @@ package stream
 
 import (
 	"strconv"
+	"strings"
 	"testing"
 	"time"
 
@@ -237,6 +238,40 @@ func TestRepetitionsAroundTheScript(t *testing.T) {
 		// After it was added around the script, the script knows it.
 		if p, err := c.Publish(t.Context(), Message{Topic: "finals", ID: "c", Payload: []byte("c2")}); err != nil || !p.Duplicate {
 			t.Errorf("got %+v, %v, want a duplicate", p, err)
+		}
+	})
+}
+
+// The same where nobody has read the first of them when the second comes: then it is the second that counts, for whoever reads both.
+func TestRepetitionsOfWhatNobodyHasRead(t *testing.T) {
+	both(t, func(t *testing.T, url string) {
+		c, other := ready(t, start(t, Config{URL: url})), ready(t, start(t, Config{URL: url}))
+		slot := publish(t, c, "finals", "0").Slot
+		add := func(id, payload string) {
+			t.Helper()
+			r := linkOf(t, c)
+			cmd := r.B().Arbitrary("XADD").Keys(Key(slot)).Args("*", "id", id, "topic", "finals", "payload", payload).Build()
+			if err := r.Do(t.Context(), cmd).Error(); err != nil {
+				t.Fatal(err)
+			}
+		}
+		add("a", "a1")
+		add("b", "b1")
+		h, _ := tailOf(t, c, owned, slot) // it begins here
+		add("a", "a2")
+		if _, err := c.Publish(t.Context(), Message{Topic: "finals", ID: "b", Payload: []byte("b2")}); err != nil {
+			t.Fatal(err)
+		}
+		h.wantPayloads("finals", "a2", "b2")
+		page, err := other.Range(t.Context(), slot, position.ID{}, 100)
+		var got []string
+		for _, e := range page.Entries {
+			if e.Topic != "" {
+				got = append(got, string(e.Payload))
+			}
+		}
+		if err != nil || strings.Join(got, " ") != "0 a2 b2" {
+			t.Errorf("page: got %v, %v, want 0, a2 and b2", got, err)
 		}
 	})
 }
