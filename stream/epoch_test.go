@@ -3,6 +3,7 @@ package stream
 import (
 	"strconv"
 	"strings"
+	"sync"
 	"testing"
 	"time"
 
@@ -193,6 +194,42 @@ func TestTrimmedWhileAway(t *testing.T) {
 	if err != nil || h.at[slot].Epoch != e.Epoch || c.metrics.epochs.Load() != 0 {
 		t.Errorf("got %v, %v, want no new epoch", h.at[slot], err)
 	}
+}
+
+// meddler does something as soon as the first tail has been placed, before that is read.
+type meddler struct {
+	*heard
+	once sync.Once
+	do   func()
+}
+
+func (m *meddler) TailStarted(slot int, at position.Position, begin position.ID) {
+	m.once.Do(m.do)
+	m.heard.TailStarted(slot, at, begin)
+}
+
+// What is lost, together with the connections, between the placing of a tail and its first read is found out as well.
+func TestLossJustAfterTheStart(t *testing.T) {
+	kinds(t, func(t *testing.T, k kind) {
+		s := testcluster.NewRedis(t, false)
+		c := ready(t, start(t, Config{URL: s.URL()}))
+		p := publish(t, c, "finals", "seen")
+		other := s.Dial(t)
+		h := newHeard(t)
+		tl := c.NewTailer(TailConfig{Shard: "g1", Sink: &meddler{heard: h, do: func() {
+			for _, cmd := range [][]string{
+				{"MULTI"}, {"XDEL", Key(p.Slot), p.Position.ID.String()}, {"CLIENT", "KILL", "TYPE", "normal", "SKIPME", "yes"},
+				{"XADD", Key(p.Slot), "*", "topic", "finals", "payload", "lost from sight"}, {"EXEC"},
+			} {
+				if _, err := other.Do(cmd...); err != nil {
+					t.Errorf("%v: %v", cmd, err)
+				}
+			}
+		}}})
+		k.want(tl, p.Slot)
+		_ = run(t, h, tl, 1)
+		wantNewEpoch(t, c, h, p)
+	})
 }
 
 // Who repeats an id around the publish script is not heard twice, live or in a page, whoever reads.
