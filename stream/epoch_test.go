@@ -40,7 +40,9 @@ func TestNothingOfTheNewEpochIsMissed(t *testing.T) {
 		h, _ := tailOf(t, c, k, allSlots()...)
 		p := publish(t, c, "finals", "1")
 		h.wantPayloads("finals", "1")
-		do(t, s.Dial(t), "FLUSHALL")
+		r := s.Dial(t)
+		do(t, r, "FLUSHALL")
+		do(t, r, "EVAL", "for i = 1, 1000000 do end", "0") // so that the new IDs are of a later millisecond than the old
 		want := []string{"1"}
 		for i := range 200 {
 			want = append(want, "new "+strconv.Itoa(i))
