@@ -216,6 +216,37 @@ func TestPositionOfAnEpochToCome(t *testing.T) {
 	})
 }
 
+// A client that is gone when it is to be told of a gap ends its session, and nothing else.
+func TestGapForWhoIsGone(t *testing.T) {
+	bothLoops(t, nil, func(t *testing.T, r *rig) {
+		for _, topic := range []string{"in memory", "in the stream"} {
+			id := r.publish(topic, "1")
+			r.tailed(topic, id)
+			old, err := position.Parse(id)
+			if err != nil {
+				t.Fatal(err)
+			}
+			old.Epoch, old.ID = old.Epoch+1, position.ID{Ms: 1}
+			if topic == "in memory" { // so that the log reaches back to where the epoch began
+				s := r.g.slots[r.g.slotOf(topic)]
+				s.mu.Lock()
+				s.begin = s.at.ID
+				s.mu.Unlock()
+			}
+			r.dial("finals").want("welcome")
+			r.each(func(s *session) {
+				if err := s.conn.CloseWrite(); err != nil {
+					t.Errorf("%v", err)
+				}
+				sub := &sub{greeted: true}
+				s.more = append(s.more, sub)
+				s.subscribe(sub, topic, old, true)
+			})
+			testcluster.Soon(t, "the session has ended", func() bool { return r.g.Sessions() == 0 })
+		}
+	})
+}
+
 // Where the past can't be read, the session is told to come back instead of waiting for ever.
 func TestNoReplayWithoutRedis(t *testing.T) {
 	r := start(t, func(c *Config) { c.ReplayTimeout = 300 * time.Millisecond })

@@ -33,7 +33,8 @@ type sub struct {
 
 func (s *sub) is(o *sub) bool { return s == o }
 
-// advance brings a subscription that is not live nearer to it. It may close the session.
+// advance brings a subscription that is not live nearer to it. It may close the session, and any step of it may, after which there
+// is no feed any more.
 func (s *sub) advance() {
 	if s.session.blocked() {
 		return
@@ -41,10 +42,10 @@ func (s *sub) advance() {
 	if s.state == subWaiting {
 		s.start()
 	}
-	if s.state == subReplay {
+	if s.state == subReplay && !s.session.blocked() {
 		s.replayPage()
 	}
-	if s.state == subLive {
+	if s.state == subLive && !s.session.blocked() {
 		s.session.catchUp(s)
 	}
 	s.session.goOn()
