@@ -30,6 +30,7 @@ type fact struct {
 	payload string
 	fate    fate
 	trimmed bool // was so once, whatever has become of it
+	lost    bool // likewise
 }
 
 // fate is what has become of an entry.
@@ -139,7 +140,8 @@ func (t *truth) keep(ids []position.ID) (oldest position.ID) {
 			f.fate = stands
 		case f.fate == trimmed && len(ids) > 0 && f.id.Less(ids[0]):
 		case f.fate != lost:
-			if f.fate = lost; oldest.IsZero() {
+			f.fate, f.lost = lost, true
+			if oldest.IsZero() {
 				oldest = f.id
 			}
 		}

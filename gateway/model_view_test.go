@@ -129,7 +129,7 @@ func (v *view) moveOn(to position.Position) error {
 	for _, f := range v.truth.behind(v.at.ID, to.ID) {
 		switch {
 		case f.topic != v.topic:
-		case f.fate == lost:
+		case f.lost:
 			v.owed = f
 		case f.key != "" && len(v.truth.same(f)) > 0:
 			v.passed = append(v.passed, f)
