@@ -47,7 +47,8 @@ type Gateway struct {
 	tailer  *stream.Tailer
 	metrics *metrics
 
-	replaySlots chan struct{} // bounds the reads of the past under way
+	replaySlots   chan struct{} // bounds the reads of the past under way
+	unheardMargin int64
 
 	// Set by Run before anything else is started.
 	ctx        context.Context //nolint:containedctx // the background reads live as long as Run
@@ -79,7 +80,7 @@ func New(cfg Config, deps Deps) (*Gateway, error) {
 		cfg: cfg, deps: deps, log: deps.Log, stream: deps.Stream,
 		byLoop:      make(map[*eventloop.Loop]*worker),
 		replaySlots: make(chan struct{}, concurrentReplays),
-		metrics:     newMetrics(),
+		metrics:     newMetrics(), unheardMargin: unheardMargin,
 	}
 	g.tails = newTails(g)
 	g.tailer = g.stream.NewTailer(stream.TailConfig{Shard: cfg.ID, Sink: sink{g}, Beacon: cfg.Beacon, Members: g.shards})

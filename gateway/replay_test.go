@@ -191,6 +191,62 @@ func TestPositionAheadOfTheTail(t *testing.T) {
 	}
 }
 
+// A client that was told of a new epoch by another gateway waits here until this one's tail has come to it as well: it is not taken
+// back into the old one, all of which it would get once more.
+func TestPositionOfAnEpochToCome(t *testing.T) {
+	bothLoops(t, nil, func(t *testing.T, r *rig) {
+		r.publish("finals", "old")
+		holder := r.dial("finals")
+		old, err := position.Parse(holder.want("welcome").Position)
+		if err != nil {
+			t.Fatal(err)
+		}
+		begin := position.Position{Epoch: old.Epoch + 1, ID: position.ID{Ms: old.ID.Ms + 1000}}
+		knows := position.Position{Epoch: begin.Epoch, ID: position.ID{Ms: old.ID.Ms + 2000}}
+		c := r.dial("finals?since=" + knows.String())
+		c.want("welcome")
+		s := r.g.slots[r.g.slotOf("finals")]
+		s.started(begin, begin.ID)
+		if g := holder.want("gap"); g.Reason != "epoch" || g.Position != begin.String() {
+			t.Errorf("got %+v, want the gap up to %v", g, begin)
+		}
+		s.append([]stream.Entry{{ID: knows.ID, Topic: "finals", Payload: []byte("1")}, {ID: knows.ID.Next(), Topic: "finals", Payload: []byte("2")}})
+		holder.wantNumbers(1, 2)
+		c.wantNumbers(2, 2)
+	})
+}
+
+// A client that is gone when it is to be told of a gap ends its session, and nothing else.
+func TestGapForWhoIsGone(t *testing.T) {
+	bothLoops(t, nil, func(t *testing.T, r *rig) {
+		for _, topic := range []string{"in memory", "in the stream"} {
+			id := r.publish(topic, "1")
+			r.tailed(topic, id)
+			old, err := position.Parse(id)
+			if err != nil {
+				t.Fatal(err)
+			}
+			old.Epoch, old.ID = old.Epoch+1, position.ID{Ms: 1}
+			if topic == "in memory" { // so that the log reaches back to where the epoch began
+				s := r.g.slots[r.g.slotOf(topic)]
+				s.mu.Lock()
+				s.begin = s.at.ID
+				s.mu.Unlock()
+			}
+			r.dial("finals").want("welcome")
+			r.each(func(s *session) {
+				if err := s.conn.CloseWrite(); err != nil {
+					t.Errorf("%v", err)
+				}
+				sub := &sub{greeted: true}
+				s.more = append(s.more, sub)
+				s.subscribe(sub, topic, old, true)
+			})
+			testcluster.Soon(t, "the session has ended", func() bool { return r.g.Sessions() == 0 })
+		}
+	})
+}
+
 // Where the past can't be read, the session is told to come back instead of waiting for ever.
 func TestNoReplayWithoutRedis(t *testing.T) {
 	r := start(t, func(c *Config) { c.ReplayTimeout = 300 * time.Millisecond })

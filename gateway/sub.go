@@ -33,7 +33,8 @@ type sub struct {
 
 func (s *sub) is(o *sub) bool { return s == o }
 
-// advance brings a subscription that is not live nearer to it. It may close the session.
+// advance brings a subscription that is not live nearer to it. It may close the session, and any step of it may, after which there
+// is no feed any more.
 func (s *sub) advance() {
 	if s.session.blocked() {
 		return
@@ -41,10 +42,10 @@ func (s *sub) advance() {
 	if s.state == subWaiting {
 		s.start()
 	}
-	if s.state == subReplay {
+	if s.state == subReplay && !s.session.blocked() {
 		s.replayPage()
 	}
-	if s.state == subLive {
+	if s.state == subLive && !s.session.blocked() {
 		s.session.catchUp(s)
 	}
 	s.session.goOn()
@@ -56,18 +57,21 @@ func (s *sub) start() {
 	t.slot.mu.Lock()
 	warm, at := t.slot.warm, t.slot.at
 	begin := position.Position{Epoch: at.Epoch, ID: t.slot.begin}
-	lost := s.resumed && (s.last.Epoch != at.Epoch || s.unheardOf())
+	other := s.resumed && s.last.Epoch != at.Epoch
+	// Another gateway may be ahead of this one's tail, also in an epoch of which this one is to hear yet.
+	ahead := s.resumed && at.ID.Less(s.last.ID) && !other || other && begin.ID.Less(s.last.ID)
+	lost := ahead && s.unheardOf() || other && !ahead
 	var idx uint64
 	var inLog bool
 	switch {
 	case !warm:
 	case !s.resumed:
 		idx, inLog = t.log.next(), true
-	case lost && s.last.Epoch == at.Epoch:
+	case lost && !other:
 		idx, inLog, begin = t.log.next(), true, at
 	case lost:
 		idx, inLog = t.log.seek(begin.ID)
-	case !at.ID.Less(s.last.ID):
+	case !ahead:
 		idx, inLog = t.log.seek(s.last.ID)
 	}
 	t.slot.mu.Unlock()
@@ -88,7 +92,7 @@ func (s *sub) start() {
 		s.gap(gapEpoch, after, begin)
 	}
 	switch {
-	case at.ID.Less(s.last.ID): // another gateway was ahead of this one's tail, which will get there
+	case ahead && !lost: // the tail will get there
 	case inLog:
 		if s.resumed {
 			s.session.worker.g.metrics.replays[replayMemory].Add(1)
@@ -100,16 +104,16 @@ func (s *sub) start() {
 	}
 }
 
-// unheardOf reports whether the position is ahead of what the slot is known to have, although the tail has read all that there was
-// when the subscription came: then it belongs to data that Redis has lost. The caller holds the slot's mu.
+// unheardOf reports whether a position that is ahead of the tail can't be got to any more: the tail has come to what was added when
+// the client had the position already. Then it belongs to data that Redis has lost. The caller holds the slot's mu.
 func (s *sub) unheardOf() bool {
 	slot := s.feed.topic.slot
-	if !slot.warm || !slot.at.ID.Less(s.last.ID) {
+	if !slot.warm {
 		return false
 	}
-	since := s.session.worker.loop.Now() - s.since - unheardMargin
+	since := s.session.worker.loop.Now() - s.since - slot.g.unheardMargin
 	read := slot.g.tailer.Now(slot.n)/1000 - int64(slot.at.ID.Ms)
-	return since > unheardMargin && time.Since(slot.seen).Milliseconds() < since && read < since
+	return since > slot.g.unheardMargin && time.Since(slot.seen).Milliseconds() < since && read < since
 }
 
 // unheardMargin is what clocks and gateways may differ by, ms.

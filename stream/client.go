@@ -8,7 +8,7 @@
 //
 //	ringside:{<slot / 16>}:<slot>:stream      the entries: fields id, topic, payload
 //	ringside:{<slot / 16>}:<slot>:epoch       which life of the stream this is
-//	ringside:{<slot / 16>}:<slot>:id:<key>    an idempotency key that was used, and its entry
+//	ringside:{<slot / 16>}:<slot>:id:…        an idempotency key of a topic that was used, and its entry
 //	ringside:{<slot / 16>}:wake:<boot>        ends the blocked reads of one process; of short life
 //	ringside:slots                            the number of slots that this Redis was set up with
 //

@@ -2,6 +2,8 @@ package stream
 
 import (
 	"strconv"
+	"strings"
+	"sync"
 	"testing"
 	"time"
 
@@ -38,7 +40,9 @@ func TestNothingOfTheNewEpochIsMissed(t *testing.T) {
 		h, _ := tailOf(t, c, k, allSlots()...)
 		p := publish(t, c, "finals", "1")
 		h.wantPayloads("finals", "1")
-		do(t, s.Dial(t), "FLUSHALL")
+		r := s.Dial(t)
+		do(t, r, "FLUSHALL")
+		do(t, r, "EVAL", "for i = 1, 1000000 do end", "0") // so that the new IDs are of a later millisecond than the old
 		want := []string{"1"}
 		for i := range 200 {
 			want = append(want, "new "+strconv.Itoa(i))
@@ -194,6 +198,42 @@ func TestTrimmedWhileAway(t *testing.T) {
 	}
 }
 
+// meddler does something as soon as the first tail has been placed, before that is read.
+type meddler struct {
+	*heard
+	once sync.Once
+	do   func()
+}
+
+func (m *meddler) TailStarted(slot int, at position.Position, begin position.ID) {
+	m.once.Do(m.do)
+	m.heard.TailStarted(slot, at, begin)
+}
+
+// What is lost, together with the connections, between the placing of a tail and its first read is found out as well.
+func TestLossJustAfterTheStart(t *testing.T) {
+	kinds(t, func(t *testing.T, k kind) {
+		s := testcluster.NewRedis(t, false)
+		c := ready(t, start(t, Config{URL: s.URL()}))
+		p := publish(t, c, "finals", "seen")
+		other := s.Dial(t)
+		h := newHeard(t)
+		tl := c.NewTailer(TailConfig{Shard: "g1", Sink: &meddler{heard: h, do: func() {
+			for _, cmd := range [][]string{
+				{"MULTI"}, {"XDEL", Key(p.Slot), p.Position.ID.String()}, {"CLIENT", "KILL", "TYPE", "normal", "SKIPME", "yes"},
+				{"XADD", Key(p.Slot), "*", "topic", "finals", "payload", "lost from sight"}, {"EXEC"},
+			} {
+				if _, err := other.Do(cmd...); err != nil {
+					t.Errorf("%v: %v", cmd, err)
+				}
+			}
+		}}})
+		k.want(tl, p.Slot)
+		_ = run(t, h, tl, 1)
+		wantNewEpoch(t, c, h, p)
+	})
+}
+
 // Who repeats an id around the publish script is not heard twice, live or in a page, whoever reads.
 func TestRepetitionsAroundTheScript(t *testing.T) {
 	both(t, func(t *testing.T, url string) {
@@ -237,6 +277,40 @@ func TestRepetitionsAroundTheScript(t *testing.T) {
 		// After it was added around the script, the script knows it.
 		if p, err := c.Publish(t.Context(), Message{Topic: "finals", ID: "c", Payload: []byte("c2")}); err != nil || !p.Duplicate {
 			t.Errorf("got %+v, %v, want a duplicate", p, err)
+		}
+	})
+}
+
+// The same where nobody has read the first of them when the second comes: then it is the second that counts, for whoever reads both.
+func TestRepetitionsOfWhatNobodyHasRead(t *testing.T) {
+	both(t, func(t *testing.T, url string) {
+		c, other := ready(t, start(t, Config{URL: url})), ready(t, start(t, Config{URL: url}))
+		slot := publish(t, c, "finals", "0").Slot
+		add := func(id, payload string) {
+			t.Helper()
+			r := linkOf(t, c)
+			cmd := r.B().Arbitrary("XADD").Keys(Key(slot)).Args("*", "id", id, "topic", "finals", "payload", payload).Build()
+			if err := r.Do(t.Context(), cmd).Error(); err != nil {
+				t.Fatal(err)
+			}
+		}
+		add("a", "a1")
+		add("b", "b1")
+		h, _ := tailOf(t, c, owned, slot) // it begins here
+		add("a", "a2")
+		if _, err := c.Publish(t.Context(), Message{Topic: "finals", ID: "b", Payload: []byte("b2")}); err != nil {
+			t.Fatal(err)
+		}
+		h.wantPayloads("finals", "a2", "b2")
+		page, err := other.Range(t.Context(), slot, position.ID{}, 100)
+		var got []string
+		for _, e := range page.Entries {
+			if e.Topic != "" {
+				got = append(got, string(e.Payload))
+			}
+		}
+		if err != nil || strings.Join(got, " ") != "0 a2 b2" {
+			t.Errorf("page: got %v, %v, want 0, a2 and b2", got, err)
 		}
 	})
 }

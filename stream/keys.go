@@ -14,7 +14,10 @@ func Key(slot int) string { return prefix(slot) + "stream" }
 
 func epochKey(slot int) string { return prefix(slot) + "epoch" }
 
-func idKey(slot int, id string) string { return prefix(slot) + "id:" + id }
+// idKey is where an idempotency key of a topic is remembered. Topics of one slot know nothing of each other.
+func idKey(slot int, topic, id string) string {
+	return prefix(slot) + "id:" + strconv.Itoa(len(topic)) + ":" + topic + ":" + id
+}
 
 // Fields of an entry. Anybody may write one; the others than id, topic and payload are ours.
 const (

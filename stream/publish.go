@@ -95,7 +95,7 @@ func (c *Client) publish(ctx context.Context, m Message) (Published, error) {
 	replicas := max(c.cfg.MinReplicas, m.Replicas)
 	slot := topic.Slot(m.Topic)
 	pub := call{
-		[]string{Key(slot), epochKey(slot), idKey(slot, m.ID)},
+		[]string{Key(slot), epochKey(slot), idKey(slot, m.Topic, m.ID)},
 		[]string{
 			newEpoch(), m.Topic, rueidis.BinaryString(m.Payload), m.ID, millis(c.cfg.Retention),
 			strconv.FormatInt(c.cfg.MaxLen, 10), strconv.Itoa(min(replicas, 1)),

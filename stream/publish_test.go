@@ -86,6 +86,34 @@ func TestPublishIsIdempotent(t *testing.T) {
 	})
 }
 
+// Topics that share a slot share no idempotency keys: what is new to one is not taken for what another has had.
+func TestIdempotencyKeysAreTheTopics(t *testing.T) {
+	both(t, func(t *testing.T, url string) {
+		c := ready(t, start(t, Config{URL: url}))
+		h, _ := tailOf(t, c, followed, topic.Slot("finals"))
+		other := "0"
+		for i := 1; topic.Slot(other) != topic.Slot("finals"); i++ {
+			other = strconv.Itoa(i)
+		}
+		for i, name := range []string{"finals", other, other} {
+			p, err := c.Publish(t.Context(), Message{Topic: name, ID: "1", Payload: []byte("published")})
+			if again := i == 2; err != nil || p.Duplicate != again || p.Topic != name {
+				t.Errorf("%s: got %+v, %v, want duplicate %v", name, p, err, again)
+			}
+			h.wantPayloads(name, "published")
+		}
+		around := []string{"XADD", Key(topic.Slot("finals")), "*", "id", "2", "payload", "added", "topic"}
+		for _, name := range []string{"finals", other, "finals"} {
+			if err := linkOf(t, c).Do(t.Context(), linkOf(t, c).B().Arbitrary(around...).Args(name).Build()).Error(); err != nil {
+				t.Fatal(err)
+			}
+		}
+		publish(t, c, "finals", "last")
+		h.wantPayloads("finals", "published", "added", "last")
+		h.wantPayloads(other, "published", "added")
+	})
+}
+
 func TestPublishRefuses(t *testing.T) {
 	c := ready(t, start(t, Config{URL: testcluster.NewRedis(t, false).URL(), MaxPayload: 100}))
 	f := func(want error, m Message) {

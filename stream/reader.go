@@ -32,6 +32,7 @@ type reader struct {
 	conn rueidis.DedicatedClient // guarded by mu; nil when there is none
 
 	// Owned by run.
+	done    func() // gives conn back; nil when there is none
 	tails   map[int]*tail
 	wake    position.ID // how far the wake stream was read
 	sizes   int         // running mean of the size of payloads, bytes
@@ -144,11 +145,11 @@ func (r *reader) interrupt() {
 
 // session reads over one connection until that fails, which it reports, or ctx ends.
 func (r *reader) session(ctx context.Context) error {
-	var done func()
 	defer func() {
-		if done != nil {
-			done()
+		if r.done != nil {
+			r.done()
 		}
+		r.done = nil
 	}()
 	r.doubt.Store(false) // they are all placed now
 	for ctx.Err() == nil {
@@ -165,12 +166,6 @@ func (r *reader) session(ctx context.Context) error {
 			}
 			continue
 		}
-		if done == nil {
-			var err error
-			if done, err = r.open(ctx); err != nil {
-				return err
-			}
-		}
 		if err := r.read(ctx, r.conn); err != nil {
 			r.conn.Close()
 			return err
@@ -180,18 +175,21 @@ func (r *reader) session(ctx context.Context) error {
 	return ctx.Err()
 }
 
-// open takes a connection and returns what gives it back.
-func (r *reader) open(ctx context.Context) (done func(), err error) {
+// open takes a connection, unless there is one, and sees that it is there.
+func (r *reader) open(ctx context.Context) error {
+	if r.done != nil {
+		return nil
+	}
 	c, err := r.t.c.client()
 	if err != nil {
-		return nil, err
+		return err
 	}
 	conn, release := c.Dedicate()
 	r.mu.Lock()
 	r.conn = conn
 	r.mu.Unlock()
 	stop := context.AfterFunc(ctx, conn.Close)
-	done = func() {
+	r.done = func() {
 		stop()
 		r.mu.Lock()
 		r.conn = nil
@@ -199,13 +197,16 @@ func (r *reader) open(ctx context.Context) (done func(), err error) {
 		release()
 	}
 	if r.kind == owned {
-		if err := r.openWake(ctx, conn); err != nil {
-			conn.Close()
-			done()
-			return nil, err
-		}
+		err = r.openWake(ctx, conn)
+	} else {
+		op, cancel := context.WithTimeout(ctx, r.t.c.cfg.OpTimeout)
+		defer cancel()
+		err = conn.Do(op, conn.B().Ping().Build()).Error()
 	}
-	return done, nil
+	if err != nil {
+		conn.Close()
+	}
+	return err
 }
 
 // claims takes the tails that are this reader's to read, and lets go of those that no longer are. It returns those that were let
@@ -251,6 +252,11 @@ func (r *reader) sync(ctx context.Context) error {
 		return err
 	}
 	if len(fresh) > 0 {
+		// The connection first: when it breaks later on, the tails are placed anew. What were to happen to the stream between the
+		// placing and the connecting nobody would notice.
+		if err := r.open(ctx); err != nil {
+			return err
+		}
 		if err := r.start(ctx, fresh); err != nil {
 			return err
 		}

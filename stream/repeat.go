@@ -21,15 +21,16 @@ redis.call('SET', KEYS[1], ARGV[1], 'PX', ARGV[2])
 return ARGV[1]
 `)
 
-// dropRepeated empties the entries that repeat the idempotency key of an earlier one. The publish script adds none, so that only
+// dropRepeated empties the entries whose idempotency key stands for another one. The publish script adds none, so that only
 // those have to be looked at that something else has added. Redis remembers the keys, for as long as the script's: so all
-// gateways drop the same entries, whatever they have seen before, of pages as of tails.
+// gateways drop the same entries, whatever they have seen before, of pages as of tails. As a rule it is the earliest that counts;
+// where nobody had read that when a later one was read, or published, it is that one.
 func (c *Client) dropRepeated(ctx context.Context, slot int, es []Entry) error {
 	var calls []call
 	var asked []*Entry
 	for i := range es {
 		if e := &es[i]; e.Key != "" && !e.claimed && e.Topic != "" {
-			calls = append(calls, call{[]string{idKey(slot, e.Key)}, []string{e.ID.String(), millis(c.cfg.Retention)}})
+			calls = append(calls, call{[]string{idKey(slot, e.Topic, e.Key)}, []string{e.ID.String(), millis(c.cfg.Retention)}})
 			asked = append(asked, e)
 		}
 	}
@@ -55,13 +56,13 @@ func (c *Client) dropIfRepeated(slot int, e *Entry, res rueidis.RedisResult) err
 	if err != nil {
 		return outcome(err)
 	}
-	first, err := position.ParseID(text)
-	if err != nil || !first.Less(e.ID) { // an old one, whose key's time was over
-		return nil //nolint:nilerr // what else stands there is not ours to judge
+	counts, err := position.ParseID(text)
+	if err != nil || counts == e.ID || e.ID.Less(counts) && counts.Ms-e.ID.Ms >= uint64(c.cfg.Retention.Milliseconds()) {
+		return nil //nolint:nilerr // what else stands there is not ours to judge; and of an old one the key's time was over
 	}
 	if c.metrics.repeated(slot, e.ID) {
-		c.log.Debug("passed over an entry whose id an earlier one has", zap.String("key", Key(slot)), zap.Stringer("entry", e.ID),
-			zap.Stringer("first", first))
+		c.log.Debug("passed over an entry whose id another one has", zap.String("key", Key(slot)), zap.Stringer("entry", e.ID),
+			zap.Stringer("other", counts))
 	}
 	*e = Entry{ID: e.ID}
 	return nil
