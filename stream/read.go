@@ -23,11 +23,11 @@ func (r *reader) read(ctx context.Context, conn rueidis.DedicatedClient) error {
 	// A Redis that stops without a word must not hold the read for ever.
 	op, cancel := context.WithTimeout(ctx, blockFor+r.t.c.cfg.OpTimeout)
 	defer cancel()
-	cmds := append(r.ackCommands(conn), r.readCommand(conn))
+	cmds := append(append(r.ackCommands(conn), r.renewCommand(conn)...), r.readCommand(conn))
 	results := conn.DoMulti(op, cmds...)
 	for _, res := range results[:len(results)-1] {
 		if err := res.Error(); err != nil {
-			return fmt.Errorf("XACK: %w", err)
+			return fmt.Errorf("XACK or PEXPIRE: %w", explain(err))
 		}
 	}
 	got, err := streams(results[len(results)-1])

@@ -317,15 +317,3 @@ func TestTrimmedUnread(t *testing.T) {
 		}
 	})
 }
-
-// The checks that are made all the time hold too, and not only the first.
-func TestStaysReady(t *testing.T) {
-	both(t, func(t *testing.T, url string) {
-		c := ready(t, start(t, Config{URL: url}))
-		ok := c.lastOK.Load()
-		testcluster.Soon(t, "it is checked again", func() bool { return c.lastOK.Load() != ok })
-		if n := c.metrics.healthErrors.Load() + c.metrics.serverChanges.Load(); n != 0 || c.Ready() != nil {
-			t.Errorf("got %d errors or changes, %v, want none", n, c.Ready())
-		}
-	})
-}
