@@ -21,14 +21,15 @@ type publishing struct {
 	ambiguous   int
 }
 
-func startPublishing(t *testing.T, c *Client, topic string) *publishing {
+// startPublishing publishes to a topic, and waits for a number of replicas.
+func startPublishing(t *testing.T, c *Client, topic string, replicas int) *publishing {
 	t.Helper()
 	p := &publishing{done: make(chan struct{}), ended: make(chan struct{})}
 	go func() {
 		defer close(p.ended)
 		for i := 0; ; i++ {
 			payload := strconv.Itoa(i)
-			if !p.publish(t, c, Message{Topic: topic, ID: payload, Payload: []byte(payload)}) {
+			if !p.publish(t, c, Message{Topic: topic, ID: payload, Payload: []byte(payload), Replicas: replicas}) {
 				return
 			}
 			p.payloads = append(p.payloads, payload)
@@ -102,4 +103,10 @@ func wantSame(t *testing.T, got, want []string) {
 			return
 		}
 	}
+}
+
+// hasLast reports whether a payload is the last of a topic's; with the lock held.
+func (h *heard) hasLast(topic, payload string) bool {
+	es := h.entries[topic]
+	return len(es) > 0 && es[len(es)-1] == payload
 }

@@ -134,7 +134,7 @@ func (r *reader) hand(ctx context.Context, t *tail, msgs []rueidis.RedisMessage)
 				r.sizes += (len(es[i].Payload) - r.sizes) / 16
 			}
 			c.metrics.entries.Add(uint64(n))
-			t.passed(es[n-1].ID, n, msgs[n-1])
+			t.passed(es[:n], msgs[:n])
 			r.t.cfg.Sink.TailEntries(t.slot, es[:n])
 			es, msgs = es[n:], msgs[n:]
 			continue

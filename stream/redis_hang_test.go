@@ -46,7 +46,7 @@ func TestKilledRedisWithAOF(t *testing.T) {
 		c := ready(t, start(t, Config{URL: s.URL(), OpTimeout: 500 * time.Millisecond}))
 		h, _ := tailOf(t, c, k, allSlots()...)
 		p := publish(t, c, "finals", "before")
-		pub := startPublishing(t, c, "finals")
+		pub := startPublishing(t, c, "finals", 0)
 		for range 3 {
 			pub.more(t, 100)
 			s.Kill()
