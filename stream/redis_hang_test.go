@@ -34,8 +34,8 @@ func TestQuietTailOutlivesItsWakeStream(t *testing.T) {
 	owned.want(tl, 0)
 	run(t, h, tl, 1)
 	testcluster.Soon(t, "the time of the wake stream has passed three times", func() bool { return c.metrics.entries.Load() >= 60 })
-	if n := c.metrics.tailErrors.Load(); n != 0 || h.starts[0] != 1 {
-		t.Errorf("got %d errors and %d starts, want one start", n, h.starts[0])
+	if n := c.metrics.tailErrors.Load(); n != 0 || h.started(0) != 1 {
+		t.Errorf("got %d errors and %d starts, want one start", n, h.started(0))
 	}
 }
 
@@ -56,8 +56,8 @@ func TestKilledRedisWithAOF(t *testing.T) {
 		want := append([]string{"before"}, pub.stop()...)
 		h.wantPayloads("finals", want...)
 		wantSame(t, entriesOf(t, c, p), want)
-		if h.at[p.Slot].Epoch != p.Position.Epoch || c.metrics.epochs.Load() != 0 {
-			t.Errorf("got epoch %x and %d new ones, want %x", h.at[p.Slot].Epoch, c.metrics.epochs.Load(), p.Position.Epoch)
+		if h.stands(p.Slot).Epoch != p.Position.Epoch || c.metrics.epochs.Load() != 0 {
+			t.Errorf("got epoch %x and %d new ones, want %x", h.stands(p.Slot).Epoch, c.metrics.epochs.Load(), p.Position.Epoch)
 		}
 		if c.metrics.duplicates.Load() != 0 {
 			t.Error("something was written twice")
@@ -100,7 +100,7 @@ func TestStoppedRedis(t *testing.T) {
 		publishSurely(t, c, "finals", "2")
 		h.wantPayloads("finals", "0", "1", "2")
 		wantSame(t, entriesOf(t, c, p), []string{"0", "1", "2"})
-		if h.at[p.Slot].Epoch != p.Position.Epoch {
+		if h.stands(p.Slot).Epoch != p.Position.Epoch {
 			t.Error("a new epoch has begun, and nothing was lost")
 		}
 	})

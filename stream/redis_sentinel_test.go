@@ -47,10 +47,8 @@ func (w *watchers) wantStanding(t *testing.T, epochs map[int]uint32) {
 			}
 			return true
 		})
-		h.mu.Lock()
-		defer h.mu.Unlock()
 		for slot, epoch := range epochs {
-			if got := h.at[slot].Epoch; got != epoch {
+			if got := h.stands(slot).Epoch; got != epoch {
 				t.Errorf("slot %d: got epoch %x, want %x", slot, got, epoch)
 			}
 		}

@@ -36,7 +36,7 @@ func TestLostBeacons(t *testing.T) {
 		for i := range 5 {
 			starts := 0
 			h.wait("there are beacons", func() bool { starts = h.starts[slot]; return h.at[slot].ID.Seq > uint64(3*i+2) })
-			epoch := h.at[slot].Epoch
+			epoch := h.stands(slot).Epoch
 			if n := do(t, r, "EVAL", lose, "1", Key(slot), finalsGroup); n == int64(0) {
 				t.Fatal("there were no beacons to lose")
 			}
@@ -44,16 +44,16 @@ func TestLostBeacons(t *testing.T) {
 			want = append(want, strconv.Itoa(i))
 			publish(t, c, "finals", want[i])
 			h.wantPayloads("finals", want...)
-			if got := h.at[slot].Epoch; got != epoch || c.metrics.epochs.Load() != 0 {
+			if got := h.stands(slot).Epoch; got != epoch || c.metrics.epochs.Load() != 0 {
 				t.Fatalf("got epoch %x, want %x: only beacons were lost", got, epoch)
 			}
 		}
-		starts, epoch := h.starts[slot], h.at[slot].Epoch
+		starts, epoch := h.started(slot), h.stands(slot).Epoch
 		h.wait("there is a beacon", func() bool { return h.at[slot].ID.Seq > 20 })
 		do(t, r, "EVAL", lose, "1", Key(slot), finalsGroup)
 		do(t, r, "XADD", Key(slot), "*", "topic", "finals", "payload", "unseen")
 		h.wait("the tail has begun again", func() bool { return h.starts[slot] > starts && !h.lost[slot] })
-		if got := h.at[slot].Epoch; got == epoch {
+		if got := h.stands(slot).Epoch; got == epoch {
 			t.Error("the epoch is the same, and an entry below the tail's position was never seen")
 		}
 	})
@@ -74,18 +74,18 @@ func TestTailThatBeginsAtABeacon(t *testing.T) {
 	r := s.Dial(t)
 	drop := func(last string) {
 		t.Helper()
-		starts := h.starts[p.Slot]
+		starts := h.started(p.Slot)
 		do(t, r, "EVAL", `
 			for _, e in ipairs(redis.call('XRANGE', KEYS[1], ARGV[1], '+')) do redis.call('XDEL', KEYS[1], e[1]) end`, "1", Key(p.Slot), last)
 		second.interruptAll()
 		h.wait("the tail has begun again", func() bool { return h.starts[p.Slot] > starts && !h.lost[p.Slot] })
 	}
 	drop(p.Position.ID.Next().String())
-	if got := h.at[p.Slot].Epoch; got != p.Position.Epoch {
+	if got := h.stands(p.Slot).Epoch; got != p.Position.Epoch {
 		t.Errorf("got epoch %x without a loss, want %x", got, p.Position.Epoch)
 	}
 	drop(p.Position.ID.String())
-	if got := h.at[p.Slot].Epoch; got == p.Position.Epoch {
+	if got := h.stands(p.Slot).Epoch; got == p.Position.Epoch {
 		t.Error("the epoch is the same, and the message before the beacon is lost")
 	}
 }
