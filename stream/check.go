@@ -200,25 +200,41 @@ func redisError(err error) (string, bool) {
 	return "", false
 }
 
+// explainedError says what to do about an error that a person has to mend.
+type explainedError struct {
+	what string
+	err  error
+}
+
+func (e *explainedError) Error() string { return e.what + ": " + e.err.Error() }
+func (e *explainedError) Unwrap() error { return e.err }
+
 // explain says what to do about errors that a person has to mend.
 func explain(err error) error {
+	var done *explainedError
+	if err == nil || errors.As(err, &done) {
+		return err
+	}
 	said, _ := redisError(err)
 	var cert *tls.CertificateVerificationError
+	var what string
 	switch {
 	case errors.As(err, &cert):
-		return fmt.Errorf("the certificate of Redis is not believed; --redis-tls-ca and --redis-tls-server-name say which is: %w", err)
-	case strings.HasPrefix(said, "NOPERM"), strings.Contains(said, "ACL failure"):
-		return fmt.Errorf("the Redis user lacks a right that docs/OPERATIONS.md lists: %w", err)
+		what = "the certificate of Redis is not believed; --redis-tls-ca and --redis-tls-server-name say which is"
+	case strings.HasPrefix(said, "NOPERM"), strings.Contains(said, "ACL failure"), strings.Contains(said, "user executing the script"):
+		what = "the Redis user lacks a right that docs/OPERATIONS.md lists"
 	case strings.HasPrefix(said, "WRONGPASS"), strings.HasPrefix(said, "NOAUTH"):
-		return fmt.Errorf("Redis does not accept the user or password of the URL: %w", err) //nolint:staticcheck // a name
+		what = "Redis does not accept the user or password of the URL"
 	case strings.HasPrefix(said, "MOVED"), strings.HasPrefix(said, "ASK"):
-		return fmt.Errorf("this Redis is a Cluster: use a redis-cluster:// URL: %w", err)
+		what = "the keys lie on another server; of a Cluster, which needs a redis-cluster:// URL, or one that is changing"
 	case strings.HasPrefix(said, "OOM"):
-		return fmt.Errorf("Redis is at its maxmemory: %w", err) //nolint:staticcheck // a name
+		what = "Redis is at its maxmemory"
 	case strings.HasPrefix(said, "MISCONF"):
-		return fmt.Errorf("Redis can't write to its disk: %w", err) //nolint:staticcheck // a name
+		what = "Redis can't write to its disk"
+	default:
+		return err
 	}
-	return err
+	return &explainedError{what, err}
 }
 
 // rightsScript tries, on keys that are gone again at its end, what the user of a Redis must be allowed to. What a gateway's tails
@@ -228,20 +244,37 @@ func explain(err error) error {
 //
 //nolint:gochecknoglobals // a constant
 var rightsScript = newScript(`
-local id = add(KEYS[1], 1000, '10', 'epoch', '0')
-redis.call('SET', KEYS[2], '1', 'PX', '1000')
-redis.call('PEXPIRE', KEYS[2], '1000')
-redis.call('XRANGE', KEYS[1], '-', '+', 'COUNT', 1)
-redis.call('XREVRANGE', KEYS[1], '+', '-', 'COUNT', 1)
-redis.call('XTRIM', KEYS[1], 'MAXLEN', '~', '10')
-redis.call('GET', KEYS[2])
-redis.call('DEL', KEYS[1], KEYS[2])
-return id
+for _, command in ipairs({
+  {'TIME'},
+  {'XADD', KEYS[1], 'MINID', '~', '1', '*', 'epoch', '0'},
+  {'XLEN', KEYS[1]},
+  {'XTRIM', KEYS[1], 'MAXLEN', '~', '10'},
+  {'XRANGE', KEYS[1], '-', '+', 'COUNT', '1'},
+  {'XREVRANGE', KEYS[1], '+', '-', 'COUNT', '1'},
+  {'SET', KEYS[2], '1', 'PX', '1000'},
+  {'GET', KEYS[2]},
+  {'PEXPIRE', KEYS[2], '1000'},
+  {'DEL', KEYS[1], KEYS[2]},
+}) do
+  local answer = redis.pcall(unpack(command))
+  if type(answer) == 'table' and answer.err then
+    -- Redis does not say which command it was.
+    if string.find(answer.err, 'user executing') or string.find(answer.err, 'permission') then
+      return redis.error_reply('NOPERM of ' .. command[1] .. ': ' .. answer.err)
+    end
+    return answer
+  end
+end
+return 'OK'
 `)
 
 // checkRights finds a user with too few rights before the first publish does.
 func checkRights(ctx context.Context, r rueidis.Client) error {
-	res := rightsScript.run(ctx, r, call{keys: []string{tag(0) + "rights:stream", tag(0) + "rights:key"}})
+	one := call{keys: []string{tag(0) + "rights:stream", tag(0) + "rights:key"}}
+	res := rightsScript.eval(ctx, r, one) // though the server may know it
+	if res[0].Error() == nil {
+		res = rightsScript.run(ctx, r, one)
+	}
 	if said, ok := redisError(res[0].Error()); ok && (strings.HasPrefix(said, "OOM") || strings.HasPrefix(said, "MISCONF") || strings.HasPrefix(said, "READONLY")) {
 		return nil // of no user's rights; publishes and the next check tell it
 	}

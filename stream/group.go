@@ -35,8 +35,8 @@ func (r *reader) joinGroups(ctx context.Context, tails []*tail) error {
 		cmds = append(cmds, b.XgroupCreate().Key(Key(t.slot)).Group(group).Id(t.at.ID.String()).Build())
 	}
 	for i, res := range c.DoMulti(op, cmds...) {
-		if said, ok := redisError(res.Error()); res.Error() != nil && (!ok || !strings.HasPrefix(said, "BUSYGROUP")) {
-			return fmt.Errorf("slot %d: XGROUP CREATE: %w", tails[i].slot, explain(res.Error()))
+		if !mayBeThere(res.Error()) {
+			return fmt.Errorf("slot %d: XGROUP CREATE: %w", tails[i].slot, res.Error())
 		}
 	}
 	for _, t := range tails {
@@ -45,6 +45,12 @@ func (r *reader) joinGroups(ctx context.Context, tails []*tail) error {
 		}
 	}
 	return r.catchUp(ctx, c, tails)
+}
+
+// mayBeThere reports whether XGROUP CREATE has made the group, or not because it is there; a Redis at its maxmemory does not look.
+func mayBeThere(err error) bool {
+	said, answered := redisError(err)
+	return err == nil || answered && (strings.HasPrefix(said, "BUSYGROUP") || strings.HasPrefix(said, "OOM"))
 }
 
 // inherit takes over all that is pending in the tail's group, to be acknowledged once it has been handed over, and ends the other
@@ -106,7 +112,7 @@ func (r *reader) catchUp(ctx context.Context, c rueidis.Client, tails []*tail) e
 		t := tails[i]
 		given, err := r.given(res)
 		if err != nil {
-			return fmt.Errorf("slot %d: XINFO GROUPS: %w", t.slot, explain(err))
+			return fmt.Errorf("slot %d: XINFO GROUPS: %w", t.slot, err)
 		}
 		for more := true; more; {
 			if more, err = r.catchUpTo(ctx, c, t, given); err != nil {

@@ -4,7 +4,6 @@ import (
 	"context"
 	"fmt"
 	"slices"
-	"strings"
 	"time"
 
 	"github.com/redis/rueidis"
@@ -70,8 +69,8 @@ func (r *reader) openWake(ctx context.Context, conn rueidis.DedicatedClient) err
 	res := conn.DoMulti(ctx,
 		b.XgroupCreate().Key(r.wakeKey).Group(r.t.group).Id("0").Mkstream().Build(),
 		b.Pexpire().Key(r.wakeKey).Milliseconds(r.t.wakeExpiry.Milliseconds()).Build())
-	if said, ok := redisError(res[0].Error()); res[0].Error() != nil && (!ok || !strings.HasPrefix(said, "BUSYGROUP")) {
-		return fmt.Errorf("XGROUP CREATE: %w", explain(res[0].Error()))
+	if !mayBeThere(res[0].Error()) {
+		return fmt.Errorf("XGROUP CREATE: %w", res[0].Error())
 	}
 	r.renewed = time.Now()
 	return res[1].Error()

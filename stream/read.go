@@ -27,12 +27,12 @@ func (r *reader) read(ctx context.Context, conn rueidis.DedicatedClient) error {
 	results := conn.DoMulti(op, cmds...)
 	for _, res := range results[:len(results)-1] {
 		if err := res.Error(); err != nil {
-			return fmt.Errorf("XACK or PEXPIRE: %w", explain(err))
+			return fmt.Errorf("XACK or PEXPIRE: %w", err)
 		}
 	}
 	got, err := streams(results[len(results)-1])
 	if err != nil {
-		return explain(err)
+		return err
 	}
 	r.t.c.metrics.reads.Add(1)
 	if err := r.woken(conn, got); err != nil {

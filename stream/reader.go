@@ -104,7 +104,7 @@ func (r *reader) run(ctx context.Context) {
 	}
 	delay := retryMin
 	for ctx.Err() == nil {
-		err := r.session(ctx)
+		err := explain(r.session(ctx))
 		if ctx.Err() != nil {
 			break
 		}

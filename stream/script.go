@@ -83,13 +83,21 @@ func (s *script) run(ctx context.Context, r rueidis.CoreClient, calls ...call) [
 	if len(again) == 0 {
 		return results
 	}
-	cmds = cmds[:0]
-	for _, i := range again {
-		c := calls[i]
-		cmds = append(cmds, r.B().Eval().Script(s.text).Numkeys(int64(len(c.keys))).Key(c.keys...).Arg(c.args...).Build())
+	unknown := make([]call, len(again))
+	for j, i := range again {
+		unknown[j] = calls[i]
 	}
-	for j, res := range r.DoMulti(ctx, cmds...) {
+	for j, res := range s.eval(ctx, r, unknown...) {
 		results[again[j]] = res
 	}
 	return results
+}
+
+// eval runs s by its text, which makes it known to the servers.
+func (s *script) eval(ctx context.Context, r rueidis.CoreClient, calls ...call) []rueidis.RedisResult {
+	cmds := make(rueidis.Commands, len(calls))
+	for i, c := range calls {
+		cmds[i] = r.B().Eval().Script(s.text).Numkeys(int64(len(c.keys))).Key(c.keys...).Arg(c.args...).Build()
+	}
+	return r.DoMulti(ctx, cmds...)
 }
