@@ -19,11 +19,13 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"io"
 	"net"
 	"strconv"
 	"strings"
 	"sync"
 	"sync/atomic"
+	"syscall"
 	"time"
 
 	"github.com/redis/rueidis"
@@ -66,8 +68,9 @@ type Client struct {
 	lastErr error // guarded by mu: of the last check that failed
 
 	// Owned by Run.
-	servers map[string]string // identity by address
+	known   map[string]string // the servers' identities, by address
 	failing time.Time         // since when checks have failed; zero when they don't
+	closing sync.WaitGroup    // links that were replaced
 }
 
 const (
@@ -101,9 +104,14 @@ func New(cfg Config, log *zap.Logger) (*Client, error) {
 	opt.PipelineMultiplex = -1 // one connection for all commands: pipelined it is never the bottleneck, and the check vouches for it
 	opt.ConnWriteTimeout = cfg.OpTimeout
 	opt.Dialer = net.Dialer{Timeout: cfg.OpTimeout, KeepAlive: 15 * time.Second}
+	if top == sentinel {
+		opt.Sentinel.Dialer = net.Dialer{Timeout: cfg.OpTimeout, KeepAlive: 5 * time.Second} // with a ping of the library as often
+		opt.Sentinel.ClientName = opt.ClientName
+		opt.Sentinel.TopologyRefreshInterval = 5 * time.Second // who hears of a failover only by an event can miss it
+	}
 	return &Client{
 		cfg: cfg, opt: opt, top: top, log: log, metrics: newMetrics(),
-		connected: make(chan struct{}), look: make(chan struct{}, 1), servers: make(map[string]string),
+		connected: make(chan struct{}), look: make(chan struct{}, 1), known: make(map[string]string),
 	}, nil
 }
 
@@ -121,6 +129,7 @@ func (c *Client) Run(ctx context.Context) error {
 		if r := c.link.Load(); r != nil {
 			(*r).Close()
 		}
+		c.closing.Wait()
 	}()
 	tick := time.NewTicker(checkEvery)
 	defer tick.Stop()
@@ -151,11 +160,18 @@ func (e *setupError) Error() string { return e.message }
 // connect makes the first link, or one in place of a link that has got stuck.
 func (c *Client) connect(ctx context.Context) error {
 	r, err := rueidis.NewClient(c.opt)
-	if err != nil {
+	switch {
+	case errors.Is(err, context.DeadlineExceeded), errors.Is(err, io.EOF), errors.Is(err, syscall.ECONNRESET):
+		return fmt.Errorf("something listens there that does not answer as Redis does; does one side speak TLS, and the other not? %w", err)
+	case err != nil:
 		return explain(err)
 	}
-	if err = checkSlots(ctx, r); err == nil {
-		err = checkRights(ctx, r)
+	ctx, cancel := context.WithTimeout(ctx, c.cfg.OpTimeout)
+	defer cancel()
+	if _, err = c.servers(ctx, r); err == nil {
+		if err = checkSlots(ctx, r); err == nil {
+			err = checkRights(ctx, r)
+		}
 	}
 	if err != nil {
 		r.Close()
@@ -167,7 +183,7 @@ func (c *Client) connect(ctx context.Context) error {
 		return nil
 	}
 	c.metrics.reconnects.Add(1)
-	(*old).Close()
+	c.closing.Go((*old).Close) // which waits for what it has under way
 	return nil
 }
 
@@ -231,5 +247,5 @@ func (c *Client) client() (rueidis.Client, error) {
 	if r := c.link.Load(); r != nil {
 		return *r, nil
 	}
-	return nil, fmt.Errorf("%w: not connected yet", ErrUnavailable)
+	return nil, fmt.Errorf("%w: %w", ErrUnavailable, c.Ready())
 }

@@ -95,13 +95,11 @@ func several(opt *rueidis.ClientOption, top topology, rest string) error {
 		port = "26379"
 	}
 	for _, h := range hosts {
-		if _, _, err := net.SplitHostPort(h); err != nil {
-			h = net.JoinHostPort(strings.Trim(h, "[]"), port)
-		}
-		if strings.HasPrefix(h, ":") {
+		addr, ok := hostPort(h, port)
+		if !ok {
 			return errURL
 		}
-		opt.InitAddress = append(opt.InitAddress, h)
+		opt.InitAddress = append(opt.InitAddress, addr)
 	}
 	opt.Username = u.User.Username()
 	opt.Password, _ = u.User.Password()
@@ -117,6 +115,24 @@ func several(opt *rueidis.ClientOption, top topology, rest string) error {
 		return errURL
 	}
 	return nil
+}
+
+// hostPort is a host as a URL names it, with the port or the usual one.
+func hostPort(s, usual string) (addr string, ok bool) {
+	host, port, err := net.SplitHostPort(s)
+	if err != nil {
+		host, port = s, usual
+		if v6, ok := strings.CutPrefix(s, "["); ok {
+			host, ok = strings.CutSuffix(v6, "]")
+			if !ok {
+				return "", false
+			}
+		} else if strings.Contains(s, ":") {
+			return "", false
+		}
+	}
+	_, err = strconv.ParseUint(port, 10, 16)
+	return net.JoinHostPort(host, port), host != "" && err == nil
 }
 
 // config is c with what t says. Without a server name each server has to prove its own host.

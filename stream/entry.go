@@ -19,6 +19,7 @@ type Entry struct {
 	Epoch   uint32 // of an epoch's mark; else 0
 
 	claimed bool // Key is known to be the first of its kind
+	beacon  bool
 }
 
 // Page is a stretch of a slot's stream.
@@ -92,7 +93,7 @@ func (c *Client) decode(slot int, msgs []rueidis.RedisMessage, es []Entry) ([]En
 			}
 		}
 		if reason := c.fill(&e, slot, fields); reason != "" {
-			e = Entry{ID: e.ID, Epoch: e.Epoch}
+			e = Entry{ID: e.ID, Epoch: e.Epoch, beacon: reason == fieldBeacon}
 			if reason != fieldEpoch && reason != fieldBeacon && c.metrics.poison(slot, e.ID, reason) {
 				c.log.Warn("passed over an entry that is no message", zap.String("key", Key(slot)),
 					zap.Stringer("entry", e.ID), zap.String("reason", reason))

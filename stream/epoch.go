@@ -24,6 +24,9 @@ type Edges struct {
 	lastSum string // of the content of Last
 	headSum string // of the content of the entry that was asked for; empty when it is not there
 	added   int64  // entries that were ever added; -1 when the server does not count them
+
+	solid    position.ID // the last entry that is no beacon
+	solidSum string      // of its content; empty when it is trimmed
 }
 
 // edgesScript returns a stream's epoch, first and last entry ID, and what the entry ARGV[3] contains. A stream without an epoch
@@ -38,11 +41,13 @@ var edgesScript = newScript(`
 local v = enter(KEYS[1], KEYS[2], ARGV[1])
 if string.match(v, '^%d+') == ARGV[2] then v = begin(KEYS[1], KEYS[2], ARGV[1]) end
 local function id(e) return e and e[1] or '' end
-local function sum(e) return e and redis.sha1hex(table.concat(e[2], '\0')) or '' end
 local first = redis.call('XRANGE', KEYS[1], '-', '+', 'COUNT', 1)[1]
 local last = redis.call('XREVRANGE', KEYS[1], '+', '-', 'COUNT', 1)[1]
 local head = redis.call('XRANGE', KEYS[1], ARGV[3], ARGV[3])[1]
-return {v, id(first), id(last), sum(last), sum(head), digits(added(KEYS[1]))}
+local s = last and solid(last) or ''
+local message = last
+if last and s ~= last[1] then message = redis.call('XRANGE', KEYS[1], s, s)[1] end
+return {v, id(first), id(last), sum(last), sum(head), digits(added(KEYS[1])), s, sum(message)}
 `)
 
 // Edges reads the ends of a slot's stream. Errors wrap [ErrUnavailable] or [ErrAmbiguous].
@@ -91,18 +96,20 @@ func (e *Edges) parse(res rueidis.RedisResult) error {
 	if err != nil {
 		return outcome(err)
 	}
-	if len(parts) != 6 {
+	if len(parts) != 8 {
 		return errors.New("the edges script was answered in a way that is not understood")
 	}
-	var errs [4]error
+	var errs [3]error
 	e.Epoch, e.Begin, errs[0] = parseEpoch(parts[0])
-	for i, id := range []*position.ID{&e.First, &e.Last} {
-		if parts[i+1] != "" {
-			*id, errs[1+i] = position.ParseID(parts[i+1])
+	for i, id := range map[int]*position.ID{1: &e.First, 2: &e.Last, 6: &e.solid} {
+		if parts[i] != "" {
+			if *id, err = position.ParseID(parts[i]); err != nil {
+				errs[1] = err
+			}
 		}
 	}
-	e.lastSum, e.headSum = parts[3], parts[4]
-	e.added, errs[3] = strconv.ParseInt(parts[5], 10, 64)
+	e.lastSum, e.headSum, e.solidSum = parts[3], parts[4], parts[7]
+	e.added, errs[2] = strconv.ParseInt(parts[5], 10, 64)
 	return errors.Join(errs[:]...)
 }
 

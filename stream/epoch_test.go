@@ -49,7 +49,7 @@ func TestNothingOfTheNewEpochIsMissed(t *testing.T) {
 			publish(t, c, "finals", want[len(want)-1])
 		}
 		h.wantPayloads("finals", want...)
-		if h.at[p.Slot].Epoch == p.Position.Epoch {
+		if h.stands(p.Slot).Epoch == p.Position.Epoch {
 			t.Error("the epoch is the same")
 		}
 	})
@@ -104,7 +104,7 @@ func TestSameIDOfOtherContent(t *testing.T) {
 		// Nothing has changed: it goes on.
 		tl.interruptAll()
 		h.wait("the tail is back", func() bool { return h.starts[slot] >= 2 && !h.lost[slot] })
-		if got := h.at[slot].Epoch; got != p.Position.Epoch {
+		if got := h.stands(slot).Epoch; got != p.Position.Epoch {
 			t.Fatalf("epoch %x without a loss, want %x", got, p.Position.Epoch)
 		}
 		do(t, r, "EVAL", `
@@ -140,7 +140,7 @@ func TestRestoredSnapshot(t *testing.T) {
 			e := h.at[slot].Epoch
 			return e != p.Position.Epoch && !h.lost[slot]
 		})
-		if e := h.at[slot].Epoch; e == first.Position.Epoch {
+		if e := h.stands(slot).Epoch; e == first.Position.Epoch {
 			t.Error("the epoch of the snapshot is valid again")
 		}
 		publishSurely(t, c, "finals", "live")
@@ -168,8 +168,8 @@ func TestOneLossIsOneEpoch(t *testing.T) {
 	publishSurely(t, a, "finals", "live")
 	ha.wantPayloads("finals", "live")
 	hb.wantPayloads("finals", "live")
-	if ha.at[p.Slot].Epoch != hb.at[p.Slot].Epoch {
-		t.Errorf("epochs: got %x and %x, want the same", ha.at[p.Slot].Epoch, hb.at[p.Slot].Epoch)
+	if ha.stands(p.Slot).Epoch != hb.stands(p.Slot).Epoch {
+		t.Errorf("epochs: got %x and %x, want the same", ha.stands(p.Slot).Epoch, hb.stands(p.Slot).Epoch)
 	}
 	if n := a.metrics.epochs.Load() + b.metrics.epochs.Load(); n != 2 {
 		t.Errorf("epochs entered: got %d, want one by each", n)
@@ -193,8 +193,8 @@ func TestTrimmedWhileAway(t *testing.T) {
 		return len(es) > 0 && es[len(es)-1] == "last"
 	})
 	e, err := c.Edges(t.Context(), slot)
-	if err != nil || h.at[slot].Epoch != e.Epoch || c.metrics.epochs.Load() != 0 {
-		t.Errorf("got %v, %v, want no new epoch", h.at[slot], err)
+	if err != nil || h.stands(slot).Epoch != e.Epoch || c.metrics.epochs.Load() != 0 {
+		t.Errorf("got %v, %v, want no new epoch", h.stands(slot), err)
 	}
 }
 

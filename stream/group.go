@@ -35,21 +35,29 @@ func (r *reader) joinGroups(ctx context.Context, tails []*tail) error {
 		cmds = append(cmds, b.XgroupCreate().Key(Key(t.slot)).Group(group).Id(t.at.ID.String()).Build())
 	}
 	for i, res := range c.DoMulti(op, cmds...) {
-		if said, ok := redisError(res.Error()); res.Error() != nil && (!ok || !strings.HasPrefix(said, "BUSYGROUP")) {
-			return fmt.Errorf("slot %d: XGROUP CREATE: %w", tails[i].slot, explain(res.Error()))
+		if !mayBeThere(res.Error()) {
+			return fmt.Errorf("slot %d: XGROUP CREATE: %w", tails[i].slot, res.Error())
 		}
 	}
 	for _, t := range tails {
-		if err := r.inherit(op, c, t); err != nil {
+		if err := r.inherit(ctx, c, t); err != nil {
 			return fmt.Errorf("slot %d: %w", t.slot, err)
 		}
 	}
 	return r.catchUp(ctx, c, tails)
 }
 
+// mayBeThere reports whether XGROUP CREATE has made the group, or not because it is there; a Redis at its maxmemory does not look.
+func mayBeThere(err error) bool {
+	said, answered := redisError(err)
+	return err == nil || answered && (strings.HasPrefix(said, "BUSYGROUP") || strings.HasPrefix(said, "OOM"))
+}
+
 // inherit takes over all that is pending in the tail's group, to be acknowledged once it has been handed over, and ends the other
 // consumers: of dead processes, or of a second one that lives, which shows when it reads on.
 func (r *reader) inherit(ctx context.Context, c rueidis.Client, t *tail) error {
+	ctx, cancel := context.WithTimeout(ctx, r.t.c.cfg.OpTimeout)
+	defer cancel()
 	key, group, b := Key(t.slot), r.t.group, c.B()
 	names, err := consumers(c.Do(ctx, b.XinfoConsumers().Key(key).Group(group).Build()))
 	if err != nil {
@@ -106,25 +114,32 @@ func (r *reader) catchUp(ctx context.Context, c rueidis.Client, tails []*tail) e
 		if err != nil {
 			return fmt.Errorf("slot %d: XINFO GROUPS: %w", t.slot, err)
 		}
-		if given.Less(t.at.ID) {
-			// Not everything that calls itself Redis has it: then the entries are read and passed over.
-			_ = c.Do(op, c.B().XgroupSetid().Key(Key(t.slot)).Group(r.t.group).Id(t.at.ID.String()).Build()).Error()
-		}
-		for t.at.ID.Less(given) {
-			n := r.count()
-			msgs, err := r.t.c.rangeFrom(op, c, t.slot, t.at.ID.Next(), n)
-			if err != nil {
-				return fmt.Errorf("slot %d: XRANGE: %w", t.slot, err)
-			}
-			if len(msgs) == 0 {
-				break // the rest was trimmed or deleted
-			}
-			if err := r.hand(ctx, t, msgs); err != nil {
-				return err
+		for more := true; more; {
+			if more, err = r.catchUpTo(ctx, c, t, given); err != nil {
+				return fmt.Errorf("slot %d: %w", t.slot, err)
 			}
 		}
 	}
 	return nil
+}
+
+// catchUpTo does one step of that, and reports whether there may be more to do.
+func (r *reader) catchUpTo(ctx context.Context, c rueidis.Client, t *tail, given position.ID) (more bool, err error) {
+	op, cancel := context.WithTimeout(ctx, r.t.c.cfg.OpTimeout)
+	defer cancel()
+	switch {
+	case t.at.ID == given:
+		return false, nil
+	case given.Less(t.at.ID):
+		// Not everything that calls itself Redis has it: then the entries are read and passed over.
+		_ = c.Do(op, c.B().XgroupSetid().Key(Key(t.slot)).Group(r.t.group).Id(t.at.ID.String()).Build()).Error()
+		return false, nil
+	}
+	msgs, err := r.t.c.rangeFrom(op, c, t.slot, t.at.ID.Next(), r.count())
+	if err != nil || len(msgs) == 0 { // or the rest was trimmed or deleted
+		return false, err
+	}
+	return true, r.hand(ctx, t, msgs)
 }
 
 // given is the last entry that the shard's group has given to anybody.

@@ -172,8 +172,8 @@ func TestOwnershipChangesUnderLoad(t *testing.T) {
 		want = append(want, strconv.Itoa(i))
 	}
 	h.wantPayloads("finals", want...)
-	if h.starts[slot] != 1 {
-		t.Errorf("the tail was started %d times, want once", h.starts[slot])
+	if h.started(slot) != 1 {
+		t.Errorf("the tail was started %d times, want once", h.started(slot))
 	}
 }
 

@@ -126,6 +126,20 @@ func (h *heard) TailEntries(slot int, es []Entry) {
 
 func (h *heard) TailLost(slot int, _ error) { h.change(func() { h.lost[slot] = true }) }
 
+// stands is where the tail of a slot stands.
+func (h *heard) stands(slot int) position.Position {
+	h.mu.Lock()
+	defer h.mu.Unlock()
+	return h.at[slot]
+}
+
+// started is how often the tail of a slot was started.
+func (h *heard) started(slot int) int {
+	h.mu.Lock()
+	defer h.mu.Unlock()
+	return h.starts[slot]
+}
+
 // wait waits until ok holds; ok is called with the lock held.
 func (h *heard) wait(what string, ok func() bool) {
 	h.t.Helper()

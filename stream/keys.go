@@ -26,7 +26,7 @@ const (
 	fieldPayload = "payload"
 	fieldClaimed = "claimed" // the id is known to be new: the publish script has looked
 	fieldEpoch   = "epoch"   // alone: the mark that begins an epoch
-	fieldBeacon  = "beacon"  // alone: a sign of life in a quiet stream, with its epoch
+	fieldBeacon  = "beacon"  // alone: a sign of life in a quiet stream: its epoch, and the last entry that is no beacon
 )
 
 // groupPrefix begins the names of the consumer groups; the shard's ID follows.

@@ -4,7 +4,6 @@ import (
 	"context"
 	"fmt"
 	"slices"
-	"strings"
 	"time"
 
 	"github.com/redis/rueidis"
@@ -69,11 +68,21 @@ func (r *reader) openWake(ctx context.Context, conn rueidis.DedicatedClient) err
 	b := conn.B()
 	res := conn.DoMulti(ctx,
 		b.XgroupCreate().Key(r.wakeKey).Group(r.t.group).Id("0").Mkstream().Build(),
-		b.Pexpire().Key(r.wakeKey).Milliseconds(wakeExpiry.Milliseconds()).Build())
-	if said, ok := redisError(res[0].Error()); res[0].Error() != nil && (!ok || !strings.HasPrefix(said, "BUSYGROUP")) {
-		return fmt.Errorf("XGROUP CREATE: %w", explain(res[0].Error()))
+		b.Pexpire().Key(r.wakeKey).Milliseconds(r.t.wakeExpiry.Milliseconds()).Build())
+	if !mayBeThere(res[0].Error()) {
+		return fmt.Errorf("XGROUP CREATE: %w", res[0].Error())
 	}
+	r.renewed = time.Now()
 	return res[1].Error()
+}
+
+// renewCommand puts off the expiry of the wake stream, without which a read through the group fails, when it is time to.
+func (r *reader) renewCommand(c rueidis.CoreClient) (cmds rueidis.Commands) {
+	if r.kind != owned || time.Since(r.renewed) < r.t.wakeExpiry/2 {
+		return nil
+	}
+	r.renewed = time.Now()
+	return rueidis.Commands{c.B().Pexpire().Key(r.wakeKey).Milliseconds(r.t.wakeExpiry.Milliseconds()).Build()}
 }
 
 // leaveGroups ends the groups of slots that the shard does not own any more.

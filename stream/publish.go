@@ -2,6 +2,7 @@ package stream
 
 import (
 	"context"
+	"crypto/tls"
 	"errors"
 	"fmt"
 	"net"
@@ -51,7 +52,7 @@ const maxID = 255
 // many entries the length limit cost. With an idempotency key that was used before it adds nothing and returns the first entry's
 // ID; it then writes all the same when replicas are to be waited for, because WAIT counts who has the connection's last write.
 //
-// KEYS: stream, epoch key, id key. ARGV: new epoch, topic, payload, id or "", retention in ms, greatest length, "1" to write always.
+// KEYS: stream, epoch key, id key if there is an id. ARGV: new epoch, topic, payload, id or "", retention in ms, greatest length, "1" to write always.
 //
 //nolint:gochecknoglobals // a constant
 var publishScript = newScript(`
@@ -95,11 +96,14 @@ func (c *Client) publish(ctx context.Context, m Message) (Published, error) {
 	replicas := max(c.cfg.MinReplicas, m.Replicas)
 	slot := topic.Slot(m.Topic)
 	pub := call{
-		[]string{Key(slot), epochKey(slot), idKey(slot, m.Topic, m.ID)},
+		[]string{Key(slot), epochKey(slot)},
 		[]string{
 			newEpoch(), m.Topic, rueidis.BinaryString(m.Payload), m.ID, millis(c.cfg.Retention),
 			strconv.FormatInt(c.cfg.MaxLen, 10), strconv.Itoa(min(replicas, 1)),
 		},
+	}
+	if m.ID != "" {
+		pub.keys = append(pub.keys, idKey(slot, m.Topic, m.ID))
 	}
 	p := Published{Topic: m.Topic, Slot: slot}
 	started := time.Now()
@@ -177,9 +181,10 @@ func millis(d time.Duration) string { return strconv.FormatInt(d.Milliseconds(),
 // outcome says of a command that failed whether it can have been carried out.
 func outcome(err error) error {
 	var dial *net.OpError
-	switch _, answered := rueidis.IsRedisErr(err); {
-	case answered, errors.As(err, &dial) && dial.Op == "dial":
-		return fmt.Errorf("%w: %w", ErrUnavailable, err)
+	var cert *tls.CertificateVerificationError
+	switch _, answered := redisError(err); {
+	case answered, errors.As(err, &dial) && dial.Op == "dial", errors.As(err, &cert), errors.Is(err, rueidis.ErrNoSlot):
+		return fmt.Errorf("%w: %w", ErrUnavailable, explain(err))
 	}
 	return fmt.Errorf("%w: %w", ErrAmbiguous, err)
 }

@@ -23,16 +23,16 @@ func (r *reader) read(ctx context.Context, conn rueidis.DedicatedClient) error {
 	// A Redis that stops without a word must not hold the read for ever.
 	op, cancel := context.WithTimeout(ctx, blockFor+r.t.c.cfg.OpTimeout)
 	defer cancel()
-	cmds := append(r.ackCommands(conn), r.readCommand(conn))
+	cmds := append(append(r.ackCommands(conn), r.renewCommand(conn)...), r.readCommand(conn))
 	results := conn.DoMulti(op, cmds...)
 	for _, res := range results[:len(results)-1] {
 		if err := res.Error(); err != nil {
-			return fmt.Errorf("XACK: %w", err)
+			return fmt.Errorf("XACK or PEXPIRE: %w", err)
 		}
 	}
 	got, err := streams(results[len(results)-1])
 	if err != nil {
-		return explain(err)
+		return err
 	}
 	r.t.c.metrics.reads.Add(1)
 	if err := r.woken(conn, got); err != nil {
@@ -134,7 +134,7 @@ func (r *reader) hand(ctx context.Context, t *tail, msgs []rueidis.RedisMessage)
 				r.sizes += (len(es[i].Payload) - r.sizes) / 16
 			}
 			c.metrics.entries.Add(uint64(n))
-			t.passed(es[n-1].ID, n, msgs[n-1])
+			t.passed(es[:n], msgs[:n])
 			r.t.cfg.Sink.TailEntries(t.slot, es[:n])
 			es, msgs = es[n:], msgs[n:]
 			continue

@@ -35,6 +35,7 @@ type reader struct {
 	done    func() // gives conn back; nil when there is none
 	tails   map[int]*tail
 	wake    position.ID // how far the wake stream was read
+	renewed time.Time   // when the wake stream's expiry was put off last
 	sizes   int         // running mean of the size of payloads, bytes
 	failing bool        // the last attempt failed
 
@@ -63,7 +64,7 @@ func (r *reader) kick() {
 	}
 }
 
-// wakeExpiry is how long a wake stream outlives its reader.
+// wakeExpiry is how long a wake stream outlives its reader, which renews it in time.
 const wakeExpiry = 10 * time.Minute
 
 // wakeUp ends the blocked read whenever the wanted slots change.
@@ -81,7 +82,7 @@ func (r *reader) wakeUp(ctx context.Context) {
 		op, cancel := context.WithTimeout(ctx, r.t.c.cfg.OpTimeout)
 		for _, resp := range c.DoMulti(op,
 			c.B().Xadd().Key(r.wakeKey).Maxlen().Almost().Threshold("1").Id("*").FieldValue().FieldValue("wake", "1").Build(),
-			c.B().Pexpire().Key(r.wakeKey).Milliseconds(wakeExpiry.Milliseconds()).Build()) {
+			c.B().Pexpire().Key(r.wakeKey).Milliseconds(r.t.wakeExpiry.Milliseconds()).Build()) {
 			if resp.Error() != nil { // then the read fails as well, and looks at what is wanted before the next
 				r.t.c.metrics.wakeErrors.Add(1)
 			}
@@ -104,7 +105,7 @@ func (r *reader) run(ctx context.Context) {
 	}
 	delay := retryMin
 	for ctx.Err() == nil {
-		err := r.session(ctx)
+		err := explain(r.session(ctx))
 		if ctx.Err() != nil {
 			break
 		}

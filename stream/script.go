@@ -19,7 +19,8 @@ type call struct{ keys, args []string }
 // its text, because it asks for the time.
 //
 // enter returns the value of an epoch key, which it makes, together with the epoch's mark, when there is none: "<epoch> <ID of
-// the mark>". less compares entry IDs. add adds an entry and trims the stream, by time and by length; it returns the entry's ID
+// the mark>". less compares entry IDs. solid is the ID of the last entry up to e that is no beacon, which a beacon names; sum is
+// what stands for an entry's content. add adds an entry and trims the stream, by time and by length; it returns the entry's ID
 // and how many entries the length cost.
 const prelude = `
 if redis.replicate_commands then redis.replicate_commands() end
@@ -42,6 +43,10 @@ local function less(a, b)
   if am ~= bm then return #am < #bm or #am == #bm and am < bm end
   return #as < #bs or #as == #bs and as < bs
 end
+local function solid(e)
+  return e[2][1] == 'beacon' and string.match(e[2][2], ' (.+)$') or e[1]
+end
+local function sum(e) return e and redis.sha1hex(table.concat(e[2], '\0')) or '' end
 local function add(stream, retention, most, ...)
   local id = redis.call('XADD', stream, 'MINID', '~', digits(math.max(0, now() - retention)), '*', ...)
   if redis.call('XLEN', stream) <= most + 0 then return id, 0 end
@@ -78,13 +83,21 @@ func (s *script) run(ctx context.Context, r rueidis.CoreClient, calls ...call) [
 	if len(again) == 0 {
 		return results
 	}
-	cmds = cmds[:0]
-	for _, i := range again {
-		c := calls[i]
-		cmds = append(cmds, r.B().Eval().Script(s.text).Numkeys(int64(len(c.keys))).Key(c.keys...).Arg(c.args...).Build())
+	unknown := make([]call, len(again))
+	for j, i := range again {
+		unknown[j] = calls[i]
 	}
-	for j, res := range r.DoMulti(ctx, cmds...) {
+	for j, res := range s.eval(ctx, r, unknown...) {
 		results[again[j]] = res
 	}
 	return results
+}
+
+// eval runs s by its text, which makes it known to the servers.
+func (s *script) eval(ctx context.Context, r rueidis.CoreClient, calls ...call) []rueidis.RedisResult {
+	cmds := make(rueidis.Commands, len(calls))
+	for i, c := range calls {
+		cmds[i] = r.B().Eval().Script(s.text).Numkeys(int64(len(c.keys))).Key(c.keys...).Arg(c.args...).Build()
+	}
+	return r.DoMulti(ctx, cmds...)
 }

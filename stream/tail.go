@@ -22,6 +22,7 @@ type tail struct {
 	begin position.ID           // the mark of its epoch; zero when that is not known
 	sum   string                // of the content of the entry at `at`; empty when there is none, or when it is last
 	last  *rueidis.RedisMessage // the entry at `at`, when this reader has read it
+	solid solid                 // the last entry up to `at` that is no beacon
 	acks  []string              // entries handed over and not acknowledged yet; of owned slots
 
 	mu    sync.Mutex        // held by the reader to write what follows, and by others to read it
@@ -75,7 +76,7 @@ func (t *Tailer) Stats(slot int) (s Stats, ok bool) {
 
 // moveTo places the tail, in an epoch that began at begin. e are the edges that led there.
 func (t *tail) moveTo(at position.Position, begin position.ID, sum string, e Edges) {
-	t.begin, t.sum, t.last = begin, sum, nil
+	t.begin, t.sum, t.last, t.solid = begin, sum, nil, solid{id: at.ID, sum: sum}
 	t.mu.Lock()
 	t.at, t.seen, t.due, t.read, t.base = at, time.Now(), true, 0, -1
 	if at.ID == e.Last {
@@ -92,11 +93,19 @@ func (t *tail) content() string {
 	return t.sum
 }
 
-// passed notes that n entries were handed over, of which last is the last.
-func (t *tail) passed(id position.ID, n int, last rueidis.RedisMessage) {
-	t.last = &last // a copy: the others of its batch can go
+// passed notes that entries were handed over, which msgs are. It keeps none but two, by copy, so that the others can go.
+func (t *tail) passed(es []Entry, msgs []rueidis.RedisMessage) {
+	n := len(es)
+	last := msgs[n-1]
+	t.last = &last
+	if i := lastSolid(es); i >= 0 {
+		entry := msgs[i]
+		t.solid = solid{id: es[i].ID, entry: &entry}
+	} else {
+		t.solid = solid{id: t.solid.id, sum: t.solid.content()} // which may stay for long
+	}
 	t.mu.Lock()
-	t.at.ID, t.seen, t.due = id, time.Now(), false
+	t.at.ID, t.seen, t.due = es[n-1].ID, time.Now(), false
 	t.read += int64(n)
 	t.mu.Unlock()
 }
@@ -104,10 +113,11 @@ func (t *tail) passed(id position.ID, n int, last rueidis.RedisMessage) {
 // place decides where a tail stands, given the edges of its stream. A new one stands at the end. One that was interrupted goes on
 // where it stood, if the stream still is what it was: the epoch the same, and the last entry that was handed over still there with
 // the same content, or else trimmed. If not, Redis has lost data, and the stream gets a new epoch, unless somebody else has given
-// it one already. An epoch that began before ours is an old snapshot, and no newer life.
+// it one already. Lost beacons are no loss. An epoch that began before ours is an old snapshot, and no newer life.
 func (r *reader) place(ctx context.Context, t *tail, e Edges) (err error) {
 	if t.at.Epoch == 0 {
 		t.moveTo(position.Position{Epoch: e.Epoch, ID: e.Last}, e.Begin, e.lastSum, e)
+		t.solid = solid{id: e.solid, sum: e.solidSum}
 		return nil
 	}
 	same := e.Epoch == t.at.Epoch
@@ -119,6 +129,11 @@ func (r *reader) place(ctx context.Context, t *tail, e Edges) (err error) {
 	case same && !e.Last.Less(t.at.ID) && (e.headSum == t.content() || t.at.ID.Less(e.First)):
 		return nil
 	case same || !t.begin.Less(e.Begin):
+		if same {
+			if mended, err := r.mend(ctx, t); err != nil || mended {
+				return err
+			}
+		}
 		es, err := r.t.c.edges(ctx, []edgesOf{{slot: t.slot, replace: e.Epoch}})
 		if err != nil {
 			return err

@@ -51,11 +51,12 @@ const readerSlots = 64
 // Tailer reads the wanted slots as they grow. Its methods are safe for concurrent use.
 type Tailer struct {
 	// Fixed after NewTailer.
-	c     *Client
-	cfg   TailConfig
-	group string
-	boot  string // names this process: the group's consumer, the wake streams
-	width int    // slots of a reader
+	c          *Client
+	cfg        TailConfig
+	group      string
+	boot       string        // names this process: the group's consumer, the wake streams
+	width      int           // slots of a reader
+	wakeExpiry time.Duration // of the wake streams
 
 	mu        sync.Mutex
 	wanted    [topic.Slots]kind      // guarded by mu
@@ -70,7 +71,7 @@ type Tailer struct {
 // NewTailer makes a tailer, which wants no slot yet.
 func (c *Client) NewTailer(cfg TailConfig) *Tailer {
 	setDefault(&cfg.Beacon, time.Second)
-	t := &Tailer{c: c, cfg: cfg, group: groupPrefix + cfg.Shard, boot: fmt.Sprintf("%016x", rand.Uint64()), width: readerSlots}
+	t := &Tailer{c: c, cfg: cfg, group: groupPrefix + cfg.Shard, boot: fmt.Sprintf("%016x", rand.Uint64()), width: readerSlots, wakeExpiry: wakeExpiry}
 	if c.top == cluster {
 		t.width = groupSize
 	}

@@ -1,6 +1,7 @@
 package stream
 
 import (
+	"errors"
 	"fmt"
 	"strconv"
 	"strings"
@@ -43,4 +44,11 @@ func signal(t *testing.T, s *testcluster.RedisServer, sig syscall.Signal) {
 	if err := s.Signal(sig); err != nil {
 		t.Fatal(err)
 	}
+}
+
+func isUnavailable(err error) bool {
+	return errors.Is(err, ErrUnavailable) && !errors.Is(err, ErrAmbiguous)
+}
+func isAmbiguous(err error) bool {
+	return errors.Is(err, ErrAmbiguous) && !errors.Is(err, ErrUnavailable)
 }

@@ -29,9 +29,9 @@ for i = 1, #KEYS / 2 do
   local epoch, at, beacon = ARGV[3 * i + 2], ARGV[3 * i + 3], ARGV[3 * i + 4]
   local v = enter(stream, key, ARGV[1])
   local last = redis.call('XREVRANGE', stream, '+', '-', 'COUNT', 1)[1]
-  last = last and last[1] or '0-0'
-  if beacon == '1' and string.match(v, '^%d+') == epoch and not less(last, at) then
-    last = add(stream, ARGV[3], ARGV[4], 'beacon', epoch)
+  local top = last and last[1] or '0-0'
+  if last and beacon == '1' and string.match(v, '^%d+') == epoch and not less(top, at) then
+    top = add(stream, ARGV[3], ARGV[4], 'beacon', epoch .. ' ' .. solid(last))
   end
   local first = redis.call('XRANGE', stream, '-', '+', 'COUNT', 1)[1]
   local pending = 0
@@ -39,7 +39,7 @@ for i = 1, #KEYS / 2 do
     local p = redis.pcall('XPENDING', stream, ARGV[2])
     pending = p[1] or 0
   end
-  found[#found + 1] = {v, first and first[1] or '0-0', last, digits(redis.call('XLEN', stream)), digits(added(stream)), digits(pending)}
+  found[#found + 1] = {v, first and first[1] or '0-0', top, digits(redis.call('XLEN', stream)), digits(added(stream)), digits(pending)}
 end
 return found
 `)
