@@ -65,7 +65,7 @@ func (o options) retention() time.Duration { return o.duration + 30*time.Minute 
 // breaks are the faults that a binary built for it can have.
 //
 //nolint:gochecknoglobals // a constant in all but name
-var breaks = []string{"drop", "repeat", "position", "ack", "epoch"}
+var breaks = []string{"drop", "repeat", "position", "ack", "epoch", "stale"}
 
 const usage = `Usage: go run ./scripts/chaos [flags]
 
