@@ -30,7 +30,7 @@ func judgeFreshness(v *verdict, limits freshLimits, outages []outage, seen []his
 func (v *verdict) outage(limits freshLimits, o outage, h history) {
 	conn := 0 // on which the session stood when it began
 	stale := false
-	var told, early, clear time.Duration // zero for not
+	var told, early, cleared time.Duration // zero for not
 	until := time.Duration(0)            // when the connection is known to have stood
 	for _, ev := range h.Events {
 		switch {
@@ -45,11 +45,11 @@ func (v *verdict) outage(limits freshLimits, o outage, h history) {
 		switch {
 		case ev.Kind != evFresh:
 		case ev.Stale && told == 0:
-			told, clear = ev.At, 0
+			told, cleared = ev.At, 0
 		case !ev.Stale && told > 0 && ev.At < o.To:
 			early = ev.At
-		case !ev.Stale && told > 0 && clear == 0:
-			clear = ev.At
+		case !ev.Stale && told > 0 && cleared == 0:
+			cleared = ev.At
 		}
 	}
 	if conn == 0 || stale || o.To-o.From < limits.Told || until < o.From+limits.Told {
@@ -70,12 +70,12 @@ func (v *verdict) outage(limits freshLimits, o outage, h history) {
 	if until < o.To+limits.Clear {
 		return
 	}
-	if clear == 0 || clear > o.To+limits.Clear {
+	if cleared == 0 || cleared > o.To+limits.Clear {
 		v.add(badStale, o.To, "%s, topic %q: Redis was back after %.1f s (%s), and the client was told so %s",
-			h.Session, h.Topic, (o.To - o.From).Seconds(), o.Why, when(clear, o.To))
+			h.Session, h.Topic, (o.To - o.From).Seconds(), o.Why, when(cleared, o.To))
 		return
 	}
-	v.ClearAfter = max(v.ClearAfter, clear-o.To)
+	v.ClearAfter = max(v.ClearAfter, cleared-o.To)
 }
 
 // when says when something was told that should have been told soon after a moment.

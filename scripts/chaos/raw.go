@@ -18,10 +18,11 @@ func (t *trackCheck) runRaw() {
 	// pass leaves behind everything before the entry with index to, of a life.
 	pass := func(to, in int, ev event) {
 		for ; t.next < to; t.next++ {
-			if all[t.next].Gone || of[t.next] < in {
+			inside := to < len(all) && all[to].Gone && of[t.next] == in // it had not been taken away yet
+			if all[t.next].Gone && !inside || of[t.next] < in {
 				t.v.Gapped++
 			} else {
-				t.missing[t.next] = ev.At
+				t.missing[t.next] = passed{at: ev.At}
 			}
 		}
 	}

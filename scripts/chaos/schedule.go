@@ -150,7 +150,7 @@ func (p *planner) alone(fault string) bool {
 // way is that of the next failover.
 func (p *planner) way() string {
 	if len(p.ways) == 0 {
-		p.ways = []string{withLoss, withoutLoss, withLoss, withHandover}
+		p.ways = []string{withLoss, []string{withoutLoss, withHandover}[p.rng.IntN(2)]}
 	}
 	return p.ways[0]
 }
@@ -212,15 +212,20 @@ func (p *planner) add(at time.Duration, fault string, spare int, storm bool) boo
 	if until-recoverAfter > p.Duration || !storm && p.busy[faultStorm] > at {
 		return false
 	}
-	target := pool[p.rng.IntN(len(pool))]
+	p.take(s, pool[p.rng.IntN(len(pool))], until)
+	return true
+}
+
+// take puts a fault into the schedule that holds a target until some time.
+func (p *planner) take(s step, target string, until time.Duration) {
 	p.busy[target] = until
-	if fault == faultJoin {
+	if s.Fault == faultJoin {
 		p.joins++
 	}
 	if s.Other != "" {
 		p.busy[s.Other] = until
 	}
-	if target != fault && target != redisName {
+	if target != s.Fault && target != redisName {
 		s.Target = target
 	}
 	if s.How != "" {
@@ -230,7 +235,6 @@ func (p *planner) add(at time.Duration, fault string, spare int, storm bool) boo
 		p.busy[faultStorm] = until // nothing else meanwhile
 	}
 	p.steps = append(p.steps, s)
-	return true
 }
 
 // storm puts several faults at one moment: all gateways but one are hit, and the clients and a router too.

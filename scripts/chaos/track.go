@@ -2,6 +2,7 @@ package main
 
 import (
 	"fmt"
+	"math"
 	"slices"
 	"time"
 
@@ -23,9 +24,15 @@ type trackCheck struct {
 	// Of the life in which the session stands.
 	life    int
 	truth   []entry
-	next    int                   // the first entry that has neither come, nor been told as a gap, nor been passed over
-	missing map[int]time.Duration // passed over, and when that was seen
+	next    int // the first entry that has neither come, nor been told as a gap, nor been passed over
+	missing map[int]passed
 	got     map[int]bool
+}
+
+// passed is how an entry was passed over.
+type passed struct {
+	at     time.Duration
+	behind bool // a fault has taken the entry, and the session went on behind all that it took: then a gap can cover it
 }
 
 func (t *trackCheck) run() {
@@ -53,11 +60,11 @@ func (t *trackCheck) run() {
 	}
 	if t.life != len(t.lives)-1 {
 		l := t.lives[len(t.lives)-1]
-		t.bad(badUntold, 0, "it stands at %v, and was never told that the stream has the epoch %08x since %v", t.last, l.Epoch, l.Began)
+		t.bad(badUntold, t.h.Events[len(t.h.Events)-1].At, "it stands at %v, and was never told that the stream has the epoch %08x since %v", t.last, l.Epoch, l.Began)
 		t.settle(true)
 		return
 	}
-	t.pass(len(t.truth), 0)
+	t.pass(len(t.truth), 0, position.ID{Ms: math.MaxUint64})
 	t.settle(false)
 }
 
@@ -69,21 +76,21 @@ func (t *trackCheck) bad(kind string, at time.Duration, format string, args ...a
 // enter has the session stand in another life, with everything before the entry with index next behind it.
 func (t *trackCheck) enter(life, next int) {
 	t.life, t.truth, t.next = life, t.lives[life].Entries, next
-	t.missing, t.got = map[int]time.Duration{}, map[int]bool{}
+	t.missing, t.got = map[int]passed{}, map[int]bool{}
 }
 
 // settle notes what has not come of the life in which the session stands. told says that it has been told that the life is
 // over, or that something of it was lost: then what was taken away may be missing.
 func (t *trackCheck) settle(told bool) {
 	for _, i := range sortedKeys(t.missing) {
-		e := t.truth[i]
+		e, m := t.truth[i], t.missing[i]
 		switch {
-		case !e.Gone:
-			t.bad(badLost, max(t.missing[i], e.Started), "entry %v (%s) has not come", e.ID, e.Name)
+		case !m.behind:
+			t.bad(badLost, max(m.at, e.Started), "entry %v (%s) has not come", e.ID, e.Name)
 		case told:
 			t.v.Gapped++
 		case t.lives[t.life].Seen:
-			t.tell(max(t.missing[i], e.Started), "entry %v (%s) was lost by Redis, others had seen it, and no gap was told", e.ID, e.Name)
+			t.tell(max(m.at, e.Started), "entry %v (%s) was lost by Redis, others had seen it, and no gap was told", e.ID, e.Name)
 		default:
 			t.v.Unseen++
 		}
@@ -126,15 +133,16 @@ func (t *trackCheck) begin(ev event) {
 	t.next = t.after(ev.Pos.ID)
 	for i := range t.next {
 		if e := t.truth[i]; e.Known && e.Started > ev.At {
-			t.missing[i] = ev.At
+			t.missing[i] = passed{at: ev.At}
 		}
 	}
 }
 
-// pass notes that the session has left everything below the entry with index to behind it.
-func (t *trackCheck) pass(to int, at time.Duration) {
+// pass notes that the session has left everything below the entry with index to behind it, and stands at pos.
+func (t *trackCheck) pass(to int, at time.Duration, pos position.ID) {
 	for ; t.next < to; t.next++ {
-		t.missing[t.next] = at
+		s, _ := t.lives[t.life].void(t.truth[t.next].ID)
+		t.missing[t.next] = passed{at, t.truth[t.next].Gone && s.To.Less(pos)}
 	}
 }
 
@@ -168,7 +176,7 @@ func (t *trackCheck) moved(ev event) {
 		t.bad(badOrder, ev.At, "position %v is behind %v", ev.Pos, t.last)
 	default:
 		t.leaves(ev)
-		t.pass(t.after(ev.Pos.ID), ev.At)
+		t.pass(t.after(ev.Pos.ID), ev.At, ev.Pos.ID)
 	}
 	t.last = ev.Pos
 }
@@ -178,7 +186,7 @@ func (t *trackCheck) gap(ev event) {
 	if !t.began {
 		t.begin(event{At: ev.At, Pos: ev.After})
 	}
-	t.pass(t.after(ev.After.ID), ev.At)
+	t.pass(t.after(ev.After.ID), ev.At, ev.After.ID)
 	to := t.find(ev.Pos.Epoch)
 	if ev.Reason == "epoch" {
 		t.v.EpochGaps++
@@ -212,7 +220,7 @@ func (t *trackCheck) epochGap(ev event, to int) {
 			t.bad(badGap, ev.At, "a gap with the reason \"epoch\" from %v to %v, where nothing was lost", ev.After, ev.Pos)
 		}
 		for i := range t.missing {
-			if t.truth[i].Gone {
+			if t.missing[i].behind {
 				t.v.Gapped++
 				delete(t.missing, i)
 			}
@@ -278,7 +286,7 @@ func (t *trackCheck) arrived(ev event, i int) {
 	case i < t.next:
 		t.bad(badRepeated, ev.At, "entry %v (%s) came though the session stood behind it", e.ID, e.Name)
 	default:
-		t.pass(i, ev.At)
+		t.pass(i, ev.At, e.ID)
 		t.next = i + 1
 	}
 	t.got[i] = true
