@@ -64,10 +64,11 @@ chaos-short: ## The same for two minutes
 	$(GO) run ./scripts/chaos -duration 2m $(CHAOSFLAGS)
 
 .PHONY: chaos-check
-chaos-check: ## Look whether the chaos harness finds what is broken on purpose (about 5 minutes)
+chaos-check: ## Look whether the chaos harness finds what is broken on purpose (about 6 minutes)
 	scripts/setup redis-server ip
 	for fault in drop repeat position ack epoch; do \
 	  $(GO) run ./scripts/chaos -break $$fault -duration 40s -rate 200 -sessions 500 -faults kill,term,drain,stop || exit 1; done
+	$(GO) run ./scripts/chaos -break stale -duration 40s -faults flush
 
 .PHONY: rehome
 rehome: ## Measure what 8,500 clients feel of a kill, a hang, a drain and a takeover

@@ -8,6 +8,7 @@ import (
 
 	"go.uber.org/zap"
 
+	"github.com/ringside-edge/ringside/internal/fault"
 	"github.com/ringside-edge/ringside/internal/position"
 	"github.com/ringside-edge/ringside/stream"
 )
@@ -125,6 +126,10 @@ func (s *slot) started(at position.Position, begin position.ID) {
 	s.mu.Lock()
 	was, warm := s.at, s.warm
 	now := time.Now()
+	if fault.Enabled && warm && was.Epoch != at.Epoch && fault.Hit(fault.Stale, 4) {
+		at = position.Position{Epoch: was.Epoch, ID: at.ID}
+		was, begin = at, s.begin
+	}
 	s.warm, s.at, s.begin, s.placed, s.seen = true, at, begin, now, now
 	for _, t := range s.topics {
 		if at != was || !warm {

@@ -9,6 +9,7 @@ import (
 
 	"github.com/ringside-edge/ringside/internal/position"
 	"github.com/ringside-edge/ringside/internal/testcluster"
+	"github.com/ringside-edge/ringside/internal/topic"
 )
 
 // wantNewEpoch waits until the tail stands in another epoch than p's, and sees that what is published then comes.
@@ -52,6 +53,25 @@ func TestNothingOfTheNewEpochIsMissed(t *testing.T) {
 		if h.stands(p.Slot).Epoch == p.Position.Epoch {
 			t.Error("the epoch is the same")
 		}
+	})
+}
+
+// What was written without us to a Redis that had just been emptied must not pass for a message of the old life.
+func TestPlainWritesAfterAFlush(t *testing.T) {
+	kinds(t, func(t *testing.T, k kind) {
+		s := testcluster.NewRedis(t, false)
+		c := ready(t, start(t, Config{URL: s.URL()}))
+		h := newHeard(t)
+		tl := c.NewTailer(TailConfig{Sink: h, Shard: "g1", Beacon: time.Hour})
+		k.want(tl, allSlots()...)
+		run(t, h, tl, topic.Slots)
+		p := publish(t, c, "finals", "1")
+		h.wantPayloads("finals", "1")
+		r := s.Dial(t)
+		for _, cmd := range [][]string{{"MULTI"}, {"FLUSHALL"}, {"XADD", Key(p.Slot), "*", "topic", "finals", "payload", "plain"}, {"EXEC"}} {
+			do(t, r, cmd...)
+		}
+		wantNewEpoch(t, c, h, p, "1")
 	})
 }
 

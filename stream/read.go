@@ -23,16 +23,25 @@ func (r *reader) read(ctx context.Context, conn rueidis.DedicatedClient) error {
 	// A Redis that stops without a word must not hold the read for ever.
 	op, cancel := context.WithTimeout(ctx, blockFor+r.t.c.cfg.OpTimeout)
 	defer cancel()
-	cmds := append(append(r.ackCommands(conn), r.renewCommand(conn)...), r.readCommand(conn))
+	before := append(r.ackCommands(conn), r.renewCommand(conn)...)
+	cmds := append(before, r.readCommand(conn))
+	if r.kind == followed {
+		cmds = append(cmds, conn.B().Get().Key(epochKey(r.order[0].slot)).Build())
+	}
 	results := conn.DoMulti(op, cmds...)
-	for _, res := range results[:len(results)-1] {
+	for _, res := range results[:len(before)] {
 		if err := res.Error(); err != nil {
 			return fmt.Errorf("XACK or PEXPIRE: %w", err)
 		}
 	}
-	got, err := streams(results[len(results)-1])
+	got, err := streams(results[len(before)])
 	if err != nil {
 		return err
+	}
+	if r.kind == followed {
+		if err := r.order[0].stands(results[len(before)+1]); err != nil {
+			return err
+		}
 	}
 	r.t.c.metrics.reads.Add(1)
 	if err := r.woken(conn, got); err != nil {
@@ -53,6 +62,19 @@ func (r *reader) read(ctx context.Context, conn rueidis.DedicatedClient) error {
 		if err := r.hand(ctx, r.byKey[key], msgs); err != nil {
 			return fmt.Errorf("%s: %w", key, err)
 		}
+	}
+	return nil
+}
+
+// stands looks at the tail's epoch as it was right after a read. A Redis that was emptied, and written to since, gives a plain read
+// what is new without a word, as if it were of the old life; the group of an owned slot is gone with it.
+func (t *tail) stands(res rueidis.RedisResult) error {
+	text, err := res.ToString()
+	if err != nil && !rueidis.IsRedisNil(err) {
+		return explain(err)
+	}
+	if epoch, _, err := parseEpoch(text); err != nil || epoch != t.at.Epoch {
+		return fmt.Errorf("slot %d has another epoch than %08x: its streams are to be looked at", t.slot, t.at.Epoch)
 	}
 	return nil
 }

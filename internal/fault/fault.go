@@ -12,4 +12,5 @@ const (
 	Position Fault = "position" // a router does not note a session's position
 	Ack      Fault = "ack"      // a publish is acknowledged before, and so sometimes without, its message being added
 	Epoch    Fault = "epoch"    // a position of another life of the stream passes for one of this
+	Stale    Fault = "stale"    // a gateway does not notice that a stream has begun a new life
 )

@@ -6,6 +6,7 @@ import (
 	"time"
 
 	"github.com/ringside-edge/ringside/internal/position"
+	"github.com/ringside-edge/ringside/internal/testcluster"
 )
 
 // Everything in this file is pure: it judges what was written down, and knows neither processes nor clocks. All
@@ -18,6 +19,7 @@ const (
 	evMessage eventKind = iota // a message was read
 	evMoved                    // a position came without a message: welcome, subscribed, heartbeat
 	evGap                      // a gap was told
+	evFresh                    // the client was told that its topic is stale, or that it no longer is
 )
 
 // event is one thing that a client saw.
@@ -30,6 +32,7 @@ type event struct {
 	After  position.Position // of a gap: it covers what is above After, up to Pos
 	Reason string            // of a gap
 	Sum    uint64            // of a message: of its payload
+	Stale  bool
 }
 
 // history is all that a session saw of a topic, in the order in which it saw it.
@@ -63,16 +66,6 @@ type publication struct {
 	ID      position.ID // of the entry, when it was told
 }
 
-// entry is what stands in Redis: the truth.
-type entry struct {
-	ID   position.ID
-	Sum  uint64
-	Name string
-	// Started is when its publish began; what a session says of its start can be held against it.
-	Started time.Duration
-	Known   bool // a publisher of ours wrote it
-}
-
 // kinds of a violation.
 const (
 	badLost     = "lost"     // a message is missing and no gap covers it
@@ -81,7 +74,9 @@ const (
 	badPayload  = "payload"  // a message's bytes are not those that were published
 	badPhantom  = "phantom"  // a message that nobody published, or whose publish failed
 	badGap      = "gap"      // a gap for which there is no reason
-	badEpoch    = "epoch"    // another epoch without a gap
+	badEpoch    = "epoch"    // another epoch without a gap, or one that never was
+	badUntold   = "untold"   // Redis has lost data, and a session was not told
+	badStale    = "stale"    // a client was not told that its topic is stale, or not that it is so no more
 	badProtocol = "protocol" // the server sent what no server may
 	badClosed   = "closed"   // the other side ended a connection that it should have kept
 	badRedis    = "redis"    // an acknowledged publish is not in Redis, or is there twice
@@ -101,11 +96,20 @@ type violation struct {
 // verdict is what the checker found.
 type verdict struct {
 	Published  [outcomes]int
-	Entries    int // in Redis
-	Deliveries int // messages that were compared with the truth
-	Gaps       int // that were told
-	Gapped     int // deliveries that they stand for
-	HealthyGap int // gaps told to sessions that read without pauses
+	Entries    int           // in Redis
+	Deliveries int           // messages that were compared with the truth
+	Gaps       int           // that were told
+	Gapped     int           // deliveries that they stand for
+	HealthyGap int           // gaps told to sessions that read without pauses, because they fell behind
+	Losses     int           // epochs that ended, of all streams
+	Gone       int           // messages that Redis has lost by a fault
+	EpochGaps  int           // gaps told because of that
+	Skipped    int           // deliveries of new epochs that such gaps stand for
+	Unseen     int           // lost messages that nobody had seen, and so nobody could be told of
+	Stale      int           // times that a session was told that a topic is stale
+	Outages    int           // topics of sessions that were connected while Redis was silent for long
+	ToldAfter  time.Duration // the longest that it took to tell them that they are stale
+	ClearAfter time.Duration // and that they are so no more
 	Counts     map[string]int
 	Violations []violation // the first of each kind
 
@@ -146,237 +150,113 @@ func (v *verdict) wrong() int {
 	return n
 }
 
-// judge compares what publishers and sessions know with what stands in Redis. start is the wall clock's time at the
+// truth is what Redis has held: the lives of each slot's stream.
+type truth map[int][]life
+
+// judge compares what publishers and sessions know with what stood in Redis. start is the wall clock's time at the
 // start of the run, for the age of entries.
-func judge(v *verdict, start time.Time, truth map[string][]entry, pubs []publication, seen []history) {
+func judge(v *verdict, start time.Time, held truth, pubs []publication, seen []history) {
 	bySum := map[uint64]publication{}
 	for _, p := range pubs {
 		v.Published[p.Outcome]++
 		bySum[p.Sum] = p
 	}
-	there := map[uint64]int{}
-	for topic, list := range truth {
-		for i := range list {
-			e := &list[i]
-			v.Entries++
-			there[e.Sum]++
-			p, ok := bySum[e.Sum]
-			if !ok || p.Topic != topic {
-				v.add(badPhantom, 0, "entry %v of topic %q (%.60s) was published by nobody", e.ID, topic, e.Name)
-				continue
+	judgePublications(v, held, pubs, bySum)
+	for _, h := range seen {
+		held.noteSeen(h)
+	}
+	for _, slot := range sortedKeys(held) {
+		for i, l := range held[slot] {
+			if i > 0 {
+				v.Losses++
 			}
-			e.Started, e.Known = p.Started, true
-			if p.Outcome == outcomeOK && p.ID != (position.ID{}) && p.ID != e.ID {
-				v.add(badRedis, p.Started, "%s was acknowledged at %v and stands at %v", p.Name, p.ID, e.ID)
+			if l.Causeless {
+				v.add(badEpoch, 0, "slot %d began the epoch %08x at %v although nothing of it had been lost", slot, l.Epoch, l.Began)
+			}
+		}
+	}
+	byTopic := map[string][]life{}
+	for _, h := range seen {
+		if _, ok := byTopic[h.Topic]; !ok {
+			byTopic[h.Topic] = held.of(h.Topic)
+		}
+		t := &trackCheck{v: v, h: h, lives: byTopic[h.Topic], start: start, pubs: bySum}
+		t.run()
+	}
+}
+
+// judgePublications compares the publishers' knowledge with what stood in Redis.
+func judgePublications(v *verdict, held truth, pubs []publication, bySum map[uint64]publication) {
+	type copies struct{ standing, gone, placed int }
+	there := map[uint64]copies{}
+	for _, slot := range sortedKeys(held) {
+		for _, l := range held[slot] {
+			for i := range l.Entries {
+				e := &l.Entries[i]
+				if e.Topic == "" {
+					continue
+				}
+				v.Entries++
+				p, ok := bySum[e.Sum]
+				if !ok || p.Topic != e.Topic {
+					v.add(badPhantom, 0, "entry %v of topic %q (%.60s) was published by nobody", e.ID, e.Topic, e.Name)
+					continue
+				}
+				e.Started, e.Known = p.Started, true
+				n := there[e.Sum]
+				if e.Gone {
+					n.gone++
+					v.Gone++
+				} else {
+					n.standing++
+				}
+				if p.Outcome == outcomeOK && (p.ID == e.ID || p.ID.IsZero()) {
+					n.placed++
+				} else if p.Outcome == outcomeOK && !e.Gone { // what a fault took away may have been published again
+					v.add(badRedis, p.Started, "%s was acknowledged at %v and stands at %v", p.Name, p.ID, e.ID)
+				}
+				there[e.Sum] = n
 			}
 		}
 	}
 	for _, p := range pubs {
 		n := there[p.Sum]
 		switch {
-		case p.Outcome == outcomeOK && n == 0:
+		case p.Outcome == outcomeOK && n.standing+n.placed == 0:
 			v.add(badRedis, p.Started, "%s to %q was acknowledged at %v and is not in Redis", p.Name, p.Topic, p.ID)
-		case p.Outcome == outcomeFailed && n > 0:
+		case p.Outcome == outcomeFailed && n.standing+n.gone > 0:
 			v.add(badPhantom, p.Started, "%s to %q was refused and is in Redis", p.Name, p.Topic)
-		case n > 1:
-			v.add(badRedis, p.Started, "%s to %q (%v) is in Redis %d times", p.Name, p.Topic, p.Outcome, n)
-		}
-	}
-	for _, h := range seen {
-		t := &trackCheck{v: v, h: h, truth: truth[h.Topic], start: start, pubs: bySum}
-		t.run()
-	}
-}
-
-// trackCheck judges one session in one topic.
-type trackCheck struct {
-	v     *verdict
-	h     history
-	truth []entry
-	start time.Time
-	pubs  map[uint64]publication
-
-	index   map[uint64]int // of a payload in the truth; raw only
-	began   bool
-	next    int                   // the first entry that has neither come, nor been told as a gap, nor been passed over
-	missing map[int]time.Duration // passed over, and when that was seen
-	got     map[int]bool
-	last    position.Position
-	conn    int // raw: the connection of the last message
-}
-
-func (t *trackCheck) run() {
-	t.missing, t.got = map[int]time.Duration{}, map[int]bool{}
-	if t.h.Raw {
-		t.index = make(map[uint64]int, len(t.truth))
-		for i, e := range t.truth {
-			t.index[e.Sum] = i
-		}
-	}
-	for _, ev := range t.h.Events {
-		switch {
-		case ev.Kind == evMessage && t.h.Raw:
-			t.rawMessage(ev)
-		case ev.Kind == evMessage:
-			t.message(ev)
-		case ev.Kind == evMoved:
-			t.moved(ev)
-		default:
-			t.gap(ev)
-		}
-	}
-	for i := t.next; i < len(t.truth); i++ {
-		t.missing[i] = 0
-	}
-	for _, i := range sortedKeys(t.missing) {
-		e := t.truth[i]
-		t.bad(badLost, max(t.missing[i], e.Started), "entry %v (%s) has not come", e.ID, e.Name)
-	}
-}
-
-// bad notes a violation with whose it is.
-func (t *trackCheck) bad(kind string, at time.Duration, format string, args ...any) {
-	t.v.add(kind, at, "%s, topic %q: %s", t.h.Session, t.h.Topic, fmt.Sprintf(format, args...))
-}
-
-// after is the index of the first entry above id.
-func (t *trackCheck) after(id position.ID) int {
-	i, found := slices.BinarySearchFunc(t.truth, id, func(e entry, id position.ID) int { return e.ID.Compare(id) })
-	if found {
-		i++
-	}
-	return i
-}
-
-// begin notes where the session starts. What was published after it had been told so must lie behind.
-func (t *trackCheck) begin(ev event) {
-	t.began = true
-	t.next = t.after(ev.Pos.ID)
-	for i := range t.next {
-		if e := t.truth[i]; e.Known && e.Started > ev.At {
-			t.missing[i] = ev.At
+		case n.standing > 1:
+			v.add(badRedis, p.Started, "%s to %q (%v) is in Redis %d times", p.Name, p.Topic, p.Outcome, n.standing)
 		}
 	}
 }
 
-// pass notes that the session has left everything below the entry with index to behind it.
-func (t *trackCheck) pass(to int, at time.Duration) {
-	for ; t.next < to; t.next++ {
-		t.missing[t.next] = at
+// of are the lives of one topic.
+func (t truth) of(topic string) (list []life) {
+	for i := range t[testcluster.Slot(topic)] {
+		list = append(list, t[testcluster.Slot(topic)][i].of(topic))
 	}
+	return list
 }
 
-func (t *trackCheck) moved(ev event) {
-	switch {
-	case !t.began:
-		t.begin(ev)
-	case t.last.Epoch != ev.Pos.Epoch:
-		t.bad(badEpoch, ev.At, "position %v after %v without a gap", ev.Pos, t.last)
-	case ev.Pos.ID.Less(t.last.ID):
-		t.bad(badOrder, ev.At, "position %v is behind %v", ev.Pos, t.last)
-	default:
-		t.pass(t.after(ev.Pos.ID), ev.At)
-	}
-	t.last = ev.Pos
-}
-
-func (t *trackCheck) gap(ev event) {
-	t.v.Gaps++
-	if !t.h.Slow {
-		t.v.HealthyGap++
-	}
-	if ev.Reason != "slow" { // Redis lives through the run and keeps everything
-		t.bad(badGap, ev.At, "a gap with the reason %q from %v to %v", ev.Reason, ev.After, ev.Pos)
-	}
-	if !t.began {
-		t.begin(event{At: ev.At, Pos: ev.After})
-	}
-	t.pass(t.after(ev.After.ID), ev.At)
-	if end := t.after(ev.Pos.ID); end > t.next {
-		t.v.Gapped += end - t.next
-		t.next = end
-	}
-	t.last = ev.Pos
-}
-
-func (t *trackCheck) message(ev event) {
-	t.v.Deliveries++
-	i := t.after(ev.Pos.ID) - 1
-	switch {
-	case !t.began:
-		t.bad(badProtocol, ev.At, "a message at %v before any position", ev.Pos)
-		t.begin(event{At: ev.At, Pos: position.Position{Epoch: ev.Pos.Epoch, ID: ev.Pos.ID.Prev()}})
-	case t.last.Epoch != ev.Pos.Epoch:
-		t.bad(badEpoch, ev.At, "a message at %v after %v without a gap", ev.Pos, t.last)
-	}
-	t.last = ev.Pos
-	if i < 0 || t.truth[i].ID != ev.Pos.ID {
-		t.phantom(ev)
+// noteSeen notes where a session has stood in what was taken away later: then its slot's gateways can know of the loss.
+func (t truth) noteSeen(h history) {
+	if h.Raw {
 		return
 	}
-	if t.truth[i].Sum != ev.Sum {
-		t.bad(badPayload, ev.At, "the message at %v (%s) has other bytes", ev.Pos, t.truth[i].Name)
-	}
-	t.arrived(ev, i)
-}
-
-// phantom notes a message that is not in Redis, and why it should not be.
-func (t *trackCheck) phantom(ev event) {
-	if p, ok := t.pubs[ev.Sum]; ok {
-		t.bad(badPhantom, ev.At, "%s, whose publish was %v, came at %v and is not in Redis there", p.Name, p.Outcome, ev.Pos)
-		return
-	}
-	t.bad(badPhantom, ev.At, "a message at %v was published by nobody", ev.Pos)
-}
-
-// arrived notes that the entry with index i has come.
-func (t *trackCheck) arrived(ev event, i int) {
-	e := t.truth[i]
-	_, passed := t.missing[i]
-	switch {
-	case t.got[i]:
-		t.bad(badRepeated, ev.At, "entry %v (%s) came again", e.ID, e.Name)
-	case passed:
-		t.bad(badOrder, ev.At, "entry %v (%s) came late", e.ID, e.Name)
-		delete(t.missing, i)
-	case i < t.next:
-		t.bad(badRepeated, ev.At, "entry %v (%s) came though the session stood behind it", e.ID, e.Name)
-	default:
-		t.pass(i, ev.At)
-		t.next = i + 1
-	}
-	t.got[i] = true
-	t.quiet(ev, e)
-}
-
-// rawMessage judges a message without a position: within a connection the messages are a stretch of the truth without
-// a hole, and none comes twice.
-func (t *trackCheck) rawMessage(ev event) {
-	t.v.Deliveries++
-	i, ok := t.index[ev.Sum]
-	if !ok {
-		t.phantom(ev)
-		return
-	}
-	if ev.Conn != t.conn { // what lies between two connections is nobody's
-		t.conn = ev.Conn
-		t.next = max(t.next, i)
-	}
-	t.arrived(ev, i)
-}
-
-// quiet keeps the longest that a message took.
-func (t *trackCheck) quiet(ev event, e entry) {
-	written := time.UnixMilli(int64(e.ID.Ms)).Sub(t.start)
-	if t.h.Slow || written < ev.Opened {
-		return
-	}
-	if d := ev.At - written; d > t.v.Silence {
-		t.v.Silence, t.v.SilenceAt, t.v.SilenceOf = d, ev.At, t.h.Session
+	list := t[testcluster.Slot(h.Topic)]
+	for i := range list {
+		l := &list[i]
+		for _, ev := range h.Events {
+			if len(l.Voids) > 0 && !l.Seen && ev.Kind != evFresh && ev.Pos.Epoch == l.Epoch {
+				_, l.Seen = l.void(ev.Pos.ID)
+			}
+		}
 	}
 }
 
-func sortedKeys[V any](m map[int]V) []int {
+func sortedKeys[M ~map[int]V, V any](m M) []int {
 	keys := make([]int, 0, len(m))
 	for k := range m {
 		keys = append(keys, k)

@@ -6,6 +6,7 @@ import (
 	"time"
 
 	"github.com/ringside-edge/ringside/internal/position"
+	"github.com/ringside-edge/ringside/internal/testcluster"
 )
 
 const testEpoch = 7
@@ -28,14 +29,19 @@ func gap(from, to int, reason string) event {
 func raw(conn, n int) event { return event{Kind: evMessage, Conn: conn, At: sec(n), Sum: uint64(n)} }
 
 // published is n publishes that all succeeded, and the stream that they make.
-func published(n int) (map[string][]entry, []publication) {
+func published(n int) (truth, []publication) {
 	var list []entry
 	var pubs []publication
 	for i := 1; i <= n; i++ {
-		list = append(list, entry{ID: at(i).ID, Sum: uint64(i), Name: "m"})
+		list = append(list, entry{ID: at(i).ID, Topic: "x", Sum: uint64(i), Name: "m"})
 		pubs = append(pubs, publication{Name: "m", Topic: "x", Sum: uint64(i), Started: sec(i), ID: at(i).ID})
 	}
-	return map[string][]entry{"x": list}, pubs
+	return of(list), pubs
+}
+
+// of is a stream with one life.
+func of(list []entry) truth {
+	return truth{testcluster.Slot("x"): {{Epoch: testEpoch, Entries: list}}}
 }
 
 // kindsOf are the kinds of violations in a verdict, sorted.
@@ -111,11 +117,11 @@ func TestPublishes(t *testing.T) {
 		p.Name, p.Topic, p.Sum = "p", "x", 1
 		var list []entry
 		for i := range stands {
-			list = append(list, entry{ID: at(i + 1).ID, Sum: 1})
+			list = append(list, entry{ID: at(i + 1).ID, Topic: "x", Sum: 1})
 		}
 		v := newVerdict()
 		seen := []history{{Session: "s", Topic: "x", Events: append([]event{stand(0)}, events...)}}
-		judge(v, time.UnixMilli(0), map[string][]entry{"x": list}, []publication{p}, seen)
+		judge(v, time.UnixMilli(0), of(list), []publication{p}, seen)
 		if got := kindsOf(v); !slices.Equal(got, want) {
 			t.Errorf("%s: got %q, want %q; %v", name, got, want, v.Violations)
 		}
@@ -139,7 +145,7 @@ func TestPublishes(t *testing.T) {
 
 func TestForeignEntry(t *testing.T) {
 	v := newVerdict()
-	judge(v, time.UnixMilli(0), map[string][]entry{"x": {{ID: at(1).ID, Sum: 5}}}, nil, nil)
+	judge(v, time.UnixMilli(0), of([]entry{{ID: at(1).ID, Topic: "x", Sum: 5}}), nil, nil)
 	if got := kindsOf(v); !slices.Equal(got, []string{badPhantom}) {
 		t.Errorf("got %q, want a phantom", got)
 	}

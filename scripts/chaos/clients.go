@@ -78,6 +78,9 @@ type track struct {
 	last   position.Position
 	fresh  uint64 // sum of the last message
 	events []event
+
+	stale bool // as it was told last,
+	told  int  // on which connection
 }
 
 // Endings of a connection that are the client's own.
@@ -212,6 +215,20 @@ func (c *client) moved(topic, at string) error {
 		return fmt.Errorf("%w: position %q: %w", errBroken, at, err)
 	}
 	return c.note(topic, event{Kind: evMoved, Pos: p})
+}
+
+// fresh notes what a heartbeat says of a topic, when that has changed or the connection is new.
+func (c *client) fresh(topic string, stale bool) error {
+	c.mu.Lock()
+	tr := c.tracks[topic]
+	if tr == nil || tr.told == c.conns && tr.stale == stale {
+		c.mu.Unlock()
+		return nil
+	}
+	tr.told, tr.stale = c.conns, stale
+	last := tr.last
+	c.mu.Unlock()
+	return c.note(topic, event{Kind: evFresh, Pos: last, Stale: stale})
 }
 
 // gap notes a gap.

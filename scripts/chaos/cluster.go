@@ -26,6 +26,8 @@ const (
 	startLimit  = 30 * time.Second
 	secret      = "no secret at all, for the chaos run"
 	drainWindow = 4 * time.Second
+	heartbeat   = time.Second
+	staleAfter  = 3 * time.Second
 )
 
 // instance is one life of a node.
@@ -72,7 +74,7 @@ func (p *place) live() *instance {
 type cluster struct {
 	o     options
 	stage *stage
-	redis *testcluster.RedisServer
+	redis *store
 	dir   string // for logs
 
 	mu      sync.Mutex
@@ -80,30 +82,6 @@ type cluster struct {
 	all     []*instance // guarded by mu: every life
 	changed time.Time   // guarded by mu: when the membership, or a cut, changed last
 	changes int         // guarded by mu
-}
-
-// startRedis starts a server whose files stand in dir.
-func startRedis(ctx context.Context, s *stage, dir string) (*testcluster.RedisServer, error) {
-	if s.why != "" {
-		return testcluster.StartRedis(ctx, dir, false)
-	}
-	r := &testcluster.RedisServer{Addr: redisIP + ":6379", Dir: dir}
-	var err error
-	r.Process, err = testcluster.StartProcess("redis-server", "redis-server", "--bind", redisIP, "--port", "6379",
-		"--protected-mode", "no", "--dir", dir, "--save", "")
-	if err != nil {
-		return nil, fmt.Errorf("%w (apt-get install redis-server)", err)
-	}
-	err = testcluster.Poll(ctx, func() error {
-		c, err := testcluster.DialRedis(r.Addr)
-		if err != nil {
-			return err
-		}
-		defer c.Close()
-		_, err = c.Do("PING")
-		return err
-	})
-	return r, err
 }
 
 // add makes a place for a node; start gives it life.
@@ -136,7 +114,7 @@ func (c *cluster) start(ctx context.Context, p *place) error {
 		"--drain-window", drainWindow.String(),
 	}
 	if p.role == testcluster.Gateway {
-		args = append(args, "--heartbeat", "2s")
+		args = append(args, "--heartbeat", heartbeat.String(), "--stale-after", staleAfter.String())
 	}
 	if join := c.others(p); len(join) > 0 {
 		args = append(args, "--join", strings.Join(join, ","))

@@ -96,7 +96,11 @@ func (r *run) make(ctx context.Context, s step, p *place) error {
 	case faultSplit:
 		return r.split(ctx, s)
 	case faultSlow:
-		return r.slow(ctx, s)
+		r.slow(ctx, s)
+		return nil
+	}
+	if ofRedis(s.Fault) {
+		return r.failRedis(ctx, s)
 	}
 	return fmt.Errorf("BUG: nobody makes %q", s.Fault)
 }
@@ -237,15 +241,13 @@ func (r *run) split(ctx context.Context, s step) error {
 }
 
 // slow has clients stop reading while two topics get more than a log holds.
-func (r *run) slow(ctx context.Context, s step) error {
+func (r *run) slow(ctx context.Context, s step) {
 	r.crowd.stall(s.For)
 	var wg sync.WaitGroup
-	errs := make([]error, floodTopics)
-	for i, topic := range r.topics[:floodTopics] {
-		wg.Go(func() { errs[i] = r.press.flood(ctx, topic, s.For*3/4) })
+	for _, topic := range r.topics[:floodTopics] {
+		wg.Go(func() { r.press.flood(ctx, topic, s.For*3/4) })
 	}
 	wg.Wait()
-	return errors.Join(errs...)
 }
 
 // takeover asks a router to hand its clients over to a process that it starts itself, and waits until that is so. The

@@ -7,7 +7,8 @@
 // is the truth. It exits with 1 when anything was violated, and names the seed and the command that runs it again.
 //
 // With -break the nodes are built to do something wrong now and then, and the run has to find it; give it many messages
-// (-rate 200 -faults slow) or, for position and epoch, many moves (-rate 200 -sessions 500 -faults kill,term,drain,stop).
+// (-rate 200 -faults slow) or, for position and epoch, many moves (-rate 200 -sessions 500 -faults kill,term,drain,stop), or
+// for stale a Redis that is emptied (-faults flush).
 //
 // It needs redis-server. On Linux it runs in network namespaces of its own, as far as the machine allows it, and can then
 // cut nodes off from each other too.
@@ -65,7 +66,7 @@ func (o options) retention() time.Duration { return o.duration + 30*time.Minute 
 // breaks are the faults that a binary built for it can have.
 //
 //nolint:gochecknoglobals // a constant in all but name
-var breaks = []string{"drop", "repeat", "position", "ack", "epoch"}
+var breaks = []string{"drop", "repeat", "position", "ack", "epoch", "stale"}
 
 const usage = `Usage: go run ./scripts/chaos [flags]
 

@@ -62,23 +62,18 @@ func (p *press) name(kind string) string {
 }
 
 // run publishes at a rate, all publishers together, until ctx ends; a publish that is under way is finished.
-func (p *press) run(ctx context.Context, rate float64) error {
+func (p *press) run(ctx context.Context, rate float64) {
 	var wg sync.WaitGroup
-	errs := make([]error, publishers)
 	for i := range publishers {
-		wg.Go(func() { errs[i] = p.publisher(ctx, i, time.Duration(publishers/rate*float64(time.Second))) })
+		wg.Go(func() { p.publisher(ctx, i, time.Duration(publishers/rate*float64(time.Second))) })
 	}
 	wg.Wait()
-	return errors.Join(errs...)
 }
 
 // publisher is one of them.
-func (p *press) publisher(ctx context.Context, number int, every time.Duration) error {
+func (p *press) publisher(ctx context.Context, number int, every time.Duration) {
 	rng := rand.New(rand.NewPCG(p.seed, 1<<32+uint64(number)))
-	redis, err := testcluster.DialRedis(p.a.cluster.redis.Addr)
-	if err != nil {
-		return err
-	}
+	redis := &writer{r: p.a.cluster.redis}
 	defer redis.Close()
 	web := &http.Client{Timeout: publishLimit, Transport: &http.Transport{}}
 	defer web.CloseIdleConnections()
@@ -87,7 +82,7 @@ func (p *press) publisher(ctx context.Context, number int, every time.Duration) 
 	for n := 0; ; n++ {
 		select {
 		case <-ctx.Done():
-			return nil
+			return
 		case <-tick.C:
 		}
 		name := fmt.Sprintf("%d-p%d-%d", p.seed, number, n)
@@ -97,12 +92,9 @@ func (p *press) publisher(ctx context.Context, number int, every time.Duration) 
 		case rng.IntN(refusedShare) == 0:
 			p.refused(web, rng, name, body)
 		case number%2 == 1:
-			_, err = p.add(redis, name, topic, body)
+			p.add(redis, name, topic, body)
 		default:
 			p.post(ctx, web, rng, name, topic, body, rng.IntN(2) == 0)
-		}
-		if err != nil {
-			return fmt.Errorf("cannot publish %s: %w", name, err)
 		}
 	}
 }
@@ -122,21 +114,6 @@ func payload(name string, rng *rand.Rand) []byte {
 // begin is a publication at its start.
 func (p *press) begin(name, topic string, body []byte) publication {
 	return publication{Name: name, Topic: topic, Sum: p.a.sum(body), Started: p.a.now(), Outcome: outcomeAmbiguous}
-}
-
-// add publishes as any Redis client would. Redis does not go away in a run: an error is the run's.
-func (p *press) add(redis *testcluster.Redis, name, topic string, body []byte) (publication, error) {
-	pub := p.begin(name, topic, body)
-	v, err := redis.Do("XADD", testcluster.StreamKey(topic), "*", "topic", topic, "payload", string(body), "id", name)
-	if err == nil {
-		text, _ := v.(string)
-		pub.ID, err = position.ParseID(text)
-	}
-	if err == nil {
-		pub.Outcome = outcomeOK
-	}
-	p.note(pub)
-	return pub, err
 }
 
 // post publishes through a node. With a key it repeats until somebody has taken it; without, one attempt has to do.
@@ -227,11 +204,8 @@ func ask(web *http.Client, i *instance, path string, body []byte, maybe bool) (o
 }
 
 // flood publishes more to one topic than its log holds, over the given time.
-func (p *press) flood(ctx context.Context, topic string, over time.Duration) error {
-	redis, err := testcluster.DialRedis(p.a.cluster.redis.Addr)
-	if err != nil {
-		return err
-	}
+func (p *press) flood(ctx context.Context, topic string, over time.Duration) {
+	redis := &writer{r: p.a.cluster.redis}
 	defer redis.Close()
 	n := floodTotal / floodPayload
 	tick := time.NewTicker(over / time.Duration(n))
@@ -240,13 +214,10 @@ func (p *press) flood(ctx context.Context, topic string, over time.Duration) err
 	for range n {
 		select {
 		case <-ctx.Done():
-			return nil
+			return
 		case <-tick.C:
 		}
 		name := p.name("flood")
-		if _, err := p.add(redis, name, topic, fmt.Appendf(nil, `{"m":%q,"pad":%q}`, name, pad)); err != nil {
-			return err
-		}
+		p.add(redis, name, topic, fmt.Appendf(nil, `{"m":%q,"pad":%q}`, name, pad))
 	}
-	return nil
 }

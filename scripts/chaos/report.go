@@ -7,6 +7,7 @@ import (
 	"os"
 	"os/exec"
 	"runtime"
+	"slices"
 	"strings"
 	"text/template"
 	"time"
@@ -30,7 +31,10 @@ func (r *result) table() []line {
 		line{"messages in Redis", fmt.Sprint(v.Entries)},
 		line{"deliveries checked", fmt.Sprint(v.Deliveries)},
 		line{"gaps told, deliveries that they stand for", fmt.Sprintf("%d, %d", v.Gaps, v.Gapped)},
-		line{"of them to sessions that read without pauses", fmt.Sprint(v.HealthyGap)},
+		line{"of them because a session that reads without pauses fell behind", fmt.Sprint(v.HealthyGap)},
+	)
+	rows = append(rows, r.redisTable()...)
+	rows = append(rows,
 		line{"connections closed with their router", fmt.Sprint(r.expected)},
 		line{"connections closed against the rules", fmt.Sprint(r.against)},
 		line{"attempts to connect that failed", fmt.Sprint(r.attempts)},
@@ -50,6 +54,24 @@ func (r *result) table() []line {
 			fmt.Sprintf("%.1f MiB, %.1f MiB (%.0f s)", mib(m.Before), mib(m.After), m.Took.Seconds())})
 	}
 	return append(rows, line{"violations", fmt.Sprint(v.bad())})
+}
+
+// redisTable is what the faults of Redis came to, if there were any.
+func (r *result) redisTable() []line {
+	v := r.verdict
+	if !slices.ContainsFunc(allFaults, func(f string) bool { return ofRedis(f) && r.done[f] > 0 }) {
+		return nil
+	}
+	return []line{
+		{"messages that Redis lost by a fault, lives of streams that ended", fmt.Sprintf("%d, %d", v.Gone, v.Losses)},
+		{"gaps told because of that", fmt.Sprint(v.EpochGaps)},
+		{"of new lives, deliveries that those gaps stand for", fmt.Sprint(v.Skipped)},
+		{"lost before anybody had seen it, so that no gap was told", fmt.Sprint(v.Unseen)},
+		{"sessions told that a topic is stale", fmt.Sprint(v.Stale)},
+		{"of those connected while Redis was silent, told and cleared after", fmt.Sprintf("%d, %.1f s, %.1f s at most",
+			v.Outages, v.ToldAfter.Seconds(), v.ClearAfter.Seconds())},
+		{"told of a gap, or lost without one, against the rules", fmt.Sprint(v.Counts[badGap] + v.Counts[badEpoch] + v.Counts[badUntold])},
+	}
 }
 
 // faults says how many faults of each kind were made.

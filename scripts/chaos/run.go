@@ -97,7 +97,7 @@ func runSeed(ctx context.Context, o options, net *stage, seed uint64) (*result, 
 	}
 	progress("seed %d: %d faults in %v, %d sessions over %d topics", seed, len(r.steps), o.duration, o.sessions, o.topics)
 	up, cancel := context.WithTimeout(ctx, startLimit)
-	redis, err := startRedis(up, net, dir)
+	redis, err := startStore(up, net, dir, o.faults)
 	cancel()
 	if err != nil {
 		return nil, err
@@ -162,11 +162,9 @@ func (r *run) play(ctx context.Context) (*result, error) {
 	}
 	feed, quiet := context.WithCancel(ctx)
 	defer quiet()
-	fed := make(chan error, 1)
-	go func() { fed <- r.press.run(feed, r.o.rate) }()
-	if err := r.slow(ctx, step{For: 4 * time.Second}); err != nil { // what a flood costs belongs to the level before
-		return nil, err
-	}
+	fed := make(chan struct{})
+	go func() { defer close(fed); r.press.run(feed, r.o.rate) }()
+	r.slow(ctx, step{For: 4 * time.Second}) // what a flood costs belongs to the level before
 	before := r.measure()
 	r.watch = newWatch(r)
 	watched := r.watch.begin(ctx)
@@ -178,9 +176,7 @@ func (r *run) play(ctx context.Context) (*result, error) {
 	watched()
 	r.crowd.hurry.Store(true)
 	quiet()
-	if err := <-fed; err != nil && ctx.Err() == nil {
-		return nil, err
-	}
+	<-fed
 	if err := r.everybody(ctx, "end"); err != nil {
 		if ctx.Err() != nil {
 			return nil, err
@@ -194,10 +190,7 @@ func (r *run) play(ctx context.Context) (*result, error) {
 // everybody publishes to all topics until every client has all its topics and has heard the newest message of each:
 // nothing else tells that a raw session is subscribed.
 func (r *run) everybody(ctx context.Context, mark string) error {
-	redis, err := testcluster.DialRedis(r.cluster.redis.Addr)
-	if err != nil {
-		return err
-	}
+	redis := &writer{r: r.cluster.redis}
 	defer redis.Close()
 	ctx, cancel := context.WithTimeout(ctx, r.o.patience)
 	defer cancel()
@@ -215,9 +208,9 @@ func (r *run) everybody(ctx context.Context, mark string) error {
 		if len(last) == 0 || r.crowd.rawBehind(last) {
 			for _, topic := range r.topics {
 				name := r.press.name(mark)
-				pub, err := r.press.add(redis, name, topic, fmt.Appendf(nil, `{"m":%q}`, name))
-				if err != nil {
-					return err
+				pub := r.press.add(redis, name, topic, fmt.Appendf(nil, `{"m":%q}`, name))
+				if pub.Outcome != outcomeOK {
+					return fmt.Errorf("redis has not taken %s: %v", name, pub.Outcome)
 				}
 				last[topic] = pub
 			}
@@ -252,7 +245,7 @@ func (r *run) violate(kind, format string, args ...any) {
 
 // judge holds everything that was written down against the truth.
 func (r *run) judge(res *result) error {
-	truth, err := r.press.truth()
+	held, err := r.truth()
 	if err != nil {
 		return err
 	}
@@ -264,7 +257,9 @@ func (r *run) judge(res *result) error {
 		r.closes(v, res, c)
 	}
 	res.tracks = len(seen)
-	judge(v, r.start, truth, r.press.list(), seen)
+	judge(v, r.start, held, r.press.list(), seen)
+	// A client is told when its topic turns stale, and with every heartbeat.
+	judgeFreshness(v, freshLimits{Told: staleAfter + 2*heartbeat, Clear: staleAfter + 2*heartbeat}, r.cluster.redis.quiet, seen)
 	for _, i := range r.cluster.instances() {
 		if text := i.Faults(); text != "" {
 			v.add(badOutput, 0, "%s: %s", i.place.name, text)

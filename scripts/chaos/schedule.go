@@ -20,6 +20,11 @@ const (
 	faultSplit    = "split"    // no gossip passes between two halves of the cluster
 	faultSlow     = "slow"     // clients stop reading while their topic is flooded
 	faultStorm    = "storm"    // several of the others at once
+
+	faultRedisKill = "redis-kill"     // kill -9 of the Redis, which comes back with its files
+	faultRedisStop = "redis-stop"     // SIGSTOP of the Redis, then SIGCONT
+	faultFailover  = "redis-failover" // the replica takes the place of the Redis, which had or had not told it everything
+	faultFlush     = "flush"          // FLUSHALL
 )
 
 // allFaults are the faults in the order of the tables.
@@ -27,17 +32,18 @@ const (
 //nolint:gochecknoglobals // a constant in all but name
 var allFaults = []string{
 	faultKill, faultTerm, faultDrain, faultStop, faultJoin, faultRouter, faultTakeover,
-	faultCut, faultSplit, faultSlow, faultStorm,
+	faultCut, faultSplit, faultSlow, faultRedisKill, faultRedisStop, faultFailover, faultFlush, faultStorm,
 }
 
 // step is one fault of the schedule.
 type step struct {
 	At     time.Duration // from the begin of the faults
 	Fault  string
-	Target string // name of a node; "" for slow and split
+	Target string // name of a node; "" for slow, split, and those of Redis
 	Other  string // the gateway of a cut
 	For    time.Duration
-	Storm  bool // part of a storm
+	How    string // of a failover
+	Storm  bool   // part of a storm
 }
 
 // String is the step as the log shows it.
@@ -48,6 +54,9 @@ func (s step) String() string {
 	}
 	if s.Other != "" {
 		text += "-" + s.Other
+	}
+	if s.How != "" {
+		text += " " + s.How
 	}
 	text += fmt.Sprintf(" for %.1fs", s.For.Seconds())
 	if s.Storm {
@@ -71,7 +80,11 @@ const (
 	recoverAfter  = 4 * time.Second
 	drainTakes    = drainWindow + 3*time.Second
 	stormQuiet    = 8 * time.Second // before and after a storm
+	redisQuiet    = 8 * time.Second // between two faults of Redis: a server comes back, its replica copies it
 )
+
+// redisName stands for the Redis among what faults hold.
+const redisName = "redis"
 
 // planner draws a schedule.
 type planner struct {
@@ -80,6 +93,7 @@ type planner struct {
 	busy  map[string]time.Duration // of a node, a fault without a target, or "storm": until when
 	deck  []string
 	joins int
+	ways  []string // of failovers to come
 	steps []step
 }
 
@@ -97,28 +111,48 @@ func plan(c planConfig) []step {
 	return p.steps
 }
 
-// draw takes the first fault off the deck that is possible at that time. A storm on top of the deck holds the others
-// back until all is calm.
+// draw takes the first fault off the deck that is possible at that time. A storm on top of the deck, or another that comes
+// alone, holds the others back until all is calm.
 func (p *planner) draw(at time.Duration) bool {
 	if len(p.deck) == 0 {
 		p.deck = slices.Clone(p.Faults)
 		p.shuffle(p.deck)
 	}
-	if p.deck[0] == faultStorm {
+	if top := p.deck[0]; p.alone(top) {
 		late := at+drainTakes+recoverAfter+stormQuiet > p.Duration
 		if !late && !p.calm(at) {
 			return false
 		}
 		p.deck = p.deck[1:]
-		return !late && p.storm(at)
+		switch {
+		case late:
+			return false
+		case top == faultStorm:
+			return p.storm(at)
+		}
+		return p.add(at, top, spareGateways, false)
 	}
 	for i, fault := range p.deck {
-		if fault != faultStorm && p.add(at, fault, spareGateways, false) {
+		if !p.alone(fault) && p.add(at, fault, spareGateways, false) {
 			p.deck = slices.Delete(p.deck, i, i+1)
 			return true
 		}
 	}
 	return false
+}
+
+// alone reports whether a fault needs calm before it. A failover with a loss does: of what only a gateway knew that has just died
+// nobody can be told.
+func (p *planner) alone(fault string) bool {
+	return fault == faultStorm || fault == faultFailover && p.way() == withLoss
+}
+
+// way is that of the next failover.
+func (p *planner) way() string {
+	if len(p.ways) == 0 {
+		p.ways = []string{withLoss, []string{withoutLoss, withHandover}[p.rng.IntN(2)]}
+	}
+	return p.ways[0]
 }
 
 func (p *planner) shuffle(list []string) {
@@ -159,6 +193,11 @@ func (p *planner) add(at time.Duration, fault string, spare int, storm bool) boo
 			return false
 		}
 		s.Other = gateways[p.rng.IntN(len(gateways))]
+	case faultRedisKill, faultRedisStop, faultFailover, faultFlush:
+		if pool = p.free([]string{redisName}, at); len(pool) == 0 {
+			return false
+		}
+		until += redisQuiet
 	case faultJoin:
 		pool = []string{fmt.Sprintf("j%d", p.joins+1)}
 		until += drainTakes
@@ -167,27 +206,40 @@ func (p *planner) add(at time.Duration, fault string, spare int, storm bool) boo
 			return false
 		}
 	}
+	if fault == faultFailover {
+		s.How = p.way()
+	}
 	if until-recoverAfter > p.Duration || !storm && p.busy[faultStorm] > at {
 		return false
 	}
-	target := pool[p.rng.IntN(len(pool))]
+	p.take(s, pool[p.rng.IntN(len(pool))], until)
+	return true
+}
+
+// take puts a fault into the schedule that holds a target until some time.
+func (p *planner) take(s step, target string, until time.Duration) {
 	p.busy[target] = until
-	if fault == faultJoin {
+	if s.Fault == faultJoin {
 		p.joins++
 	}
 	if s.Other != "" {
 		p.busy[s.Other] = until
 	}
-	if target != fault {
+	if target != s.Fault && target != redisName {
 		s.Target = target
 	}
+	if s.How != "" {
+		p.ways = p.ways[1:]
+	}
+	if s.How == withLoss {
+		p.busy[faultStorm] = until // nothing else meanwhile
+	}
 	p.steps = append(p.steps, s)
-	return true
 }
 
 // storm puts several faults at one moment: all gateways but one are hit, and the clients and a router too.
 func (p *planner) storm(at time.Duration) bool {
-	others := slices.DeleteFunc(slices.Clone(p.Faults), func(f string) bool { return f == faultStorm || f == faultSplit })
+	others := slices.DeleteFunc(slices.Clone(p.Faults), func(f string) bool { return p.alone(f) || f == faultSplit })
 	p.shuffle(others)
 	before := len(p.steps)
 	for _, fault := range others {
@@ -225,6 +277,12 @@ func (p *planner) length(fault string) time.Duration {
 		return p.between(3*time.Second, 8*time.Second)
 	case faultTakeover:
 		return time.Second
+	case faultRedisStop:
+		return p.between(time.Second, 8*time.Second)
+	case faultFailover:
+		return p.between(1500*time.Millisecond, 3*time.Second)
+	case faultFlush:
+		return 0
 	default:
 		return p.between(300*time.Millisecond, 4*time.Second)
 	}

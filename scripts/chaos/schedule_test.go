@@ -105,3 +105,30 @@ func TestChosen(t *testing.T) {
 	f("kill,flood", "")
 	f("kill", "flood")
 }
+
+// Redis has one fault at a time and some peace afterwards, and one that loses data comes alone.
+func TestScheduleOfRedis(t *testing.T) {
+	ways := map[string]int{}
+	for seed := range uint64(50) {
+		steps := testPlan(seed, allFaults...)
+		for _, s := range steps {
+			ways[s.How]++
+			for _, other := range steps {
+				if other == s || other.At+other.For <= s.At || s.At+s.For+redisQuiet <= other.At {
+					continue
+				}
+				if ofRedis(s.Fault) && ofRedis(other.Fault) {
+					t.Errorf("seed %d: %v and %v", seed, s, other)
+				}
+				if s.How == withLoss && other.At < s.At+s.For {
+					t.Errorf("seed %d: %v is not alone: %v", seed, s, other)
+				}
+			}
+		}
+	}
+	for _, how := range []string{withLoss, withoutLoss, withHandover} {
+		if ways[how] < 20 {
+			t.Errorf("%d failovers %s, want more", ways[how], how)
+		}
+	}
+}

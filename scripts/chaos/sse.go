@@ -103,7 +103,14 @@ func (e *sseReader) dispatch() (bool, error) {
 	e.id, e.event, e.data = "", "", nil
 	switch {
 	case kind == "heartbeat":
-		return true, e.c.moved(topic, id)
+		var f freshness
+		if err := json.Unmarshal([]byte(text), &f); err != nil {
+			return true, fmt.Errorf("%w: heartbeat: %w", errBroken, err)
+		}
+		if err := errors.Join(f.check(), e.c.moved(topic, id)); err != nil {
+			return true, err
+		}
+		return true, e.c.fresh(topic, f.Stale)
 	case kind == "gap":
 		var f frame
 		if err := json.Unmarshal([]byte(text), &f); err != nil {

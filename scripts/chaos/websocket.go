@@ -25,6 +25,23 @@ type frame struct {
 	Reason   string          `json:"reason,omitempty"`
 	Message  string          `json:"message,omitempty"`
 	Data     json.RawMessage `json:"data,omitempty"`
+
+	freshness
+}
+
+// freshness is what a heartbeat says of its topic.
+type freshness struct {
+	AsOf  *int64 `json:"asOf,omitempty"`
+	Lag   *int64 `json:"lag,omitempty"`
+	Stale bool   `json:"stale,omitempty"`
+}
+
+// check says what a heartbeat lacks.
+func (f freshness) check() error {
+	if f.AsOf == nil || f.Lag == nil || *f.Lag < 0 {
+		return fmt.Errorf("%w: a heartbeat without asOf and lag", errBroken)
+	}
+	return nil
 }
 
 // wsConn is one WebSocket connection of a client.
@@ -55,6 +72,7 @@ func (c *client) runWebSocket(ctx context.Context, i *instance) (time.Duration, 
 	c.answered()
 	if c.protocol == testcluster.Raw {
 		c.setOpen()
+		conn.SetPingHandler(func(said string) error { return c.pinged(conn, said) })
 	}
 	w := &wsConn{c: c, conn: conn, missing: len(c.topics) - 1, toggle: time.Now().Add(togglesEvery)}
 	for {
@@ -72,6 +90,22 @@ func (c *client) runWebSocket(ctx context.Context, i *instance) (time.Duration, 
 			return -1, fmt.Errorf("%w (in %.200q)", err, b)
 		}
 	}
+}
+
+// pinged takes a heartbeat of ringside.raw, which is a ping; one that says nothing only keeps the connection.
+func (c *client) pinged(conn *websocket.Conn, said string) error {
+	err := conn.WriteControl(websocket.PongMessage, []byte(said), time.Now().Add(handshake))
+	if err != nil || said == "" {
+		return nil //nolint:nilerr // the next read tells it
+	}
+	var f freshness
+	if err := json.Unmarshal([]byte(said), &f); err != nil {
+		return fmt.Errorf("%w: ping %q: %w", errBroken, said, err)
+	}
+	if err := f.check(); err != nil {
+		return err
+	}
+	return c.fresh(c.topics[0], f.Stale)
 }
 
 // ended says how the connection ended, and when the server wants the client back.
@@ -114,7 +148,9 @@ func (w *wsConn) read(b []byte) error {
 			err = w.c.saw(f.Topic, f.ID, data)
 		}
 	case "heartbeat":
-		err = w.c.moved(f.Topic, f.Position)
+		if err = errors.Join(f.check(), w.c.moved(f.Topic, f.Position)); err == nil {
+			err = w.c.fresh(f.Topic, f.Stale)
+		}
 	case "gap":
 		err = w.c.gap(f.Topic, f.Reason, f.After, f.Position)
 	default:
