@@ -59,12 +59,13 @@ func (r *reader) inherit(ctx context.Context, c rueidis.Client, t *tail) error {
 	ctx, cancel := context.WithTimeout(ctx, r.t.c.cfg.OpTimeout)
 	defer cancel()
 	key, group, b := Key(t.slot), r.t.group, c.B()
+	// Before anything else, whoever else reads through the group has to see that we do: from here on it counts on nothing any more.
+	if err := c.Do(ctx, b.XgroupCreateconsumer().Key(key).Group(group).Consumer(r.t.boot).Build()).Error(); err != nil {
+		return fmt.Errorf("XGROUP CREATECONSUMER: %w", err)
+	}
 	names, err := consumers(c.Do(ctx, b.XinfoConsumers().Key(key).Group(group).Build()))
 	if err != nil {
 		return fmt.Errorf("XINFO CONSUMERS: %w", err)
-	}
-	if len(names) == 0 {
-		return nil
 	}
 	for cursor := "0-0"; ; {
 		parts, err := c.Do(ctx, b.Xautoclaim().Key(key).Group(group).Consumer(r.t.boot).MinIdleTime("0").Start(cursor).
