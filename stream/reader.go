@@ -202,7 +202,10 @@ func (r *reader) open(ctx context.Context) error {
 	} else {
 		op, cancel := context.WithTimeout(ctx, r.t.c.cfg.OpTimeout)
 		defer cancel()
-		err = conn.Do(op, conn.B().Ping().Build()).Error()
+		// Of a key, which says to a Cluster which server is meant.
+		if err = conn.Do(op, conn.B().Get().Key(epochKey(r.first)).Build()).Error(); rueidis.IsRedisNil(err) {
+			err = nil
+		}
 	}
 	if err != nil {
 		conn.Close()
