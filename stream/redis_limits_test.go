@@ -122,8 +122,24 @@ func TestWaitForReplicas(t *testing.T) {
 	if _, err := c.Publish(t.Context(), Message{Topic: "finals", Replicas: 2}); !isAmbiguous(err) || !strings.Contains(err.Error(), "of 2 replicas") {
 		t.Errorf("for two replicas: got %v", err)
 	}
-	s.CutReplicas(t)
+	// One that hangs is still connected: who asks over a connection that has written nothing would be told that it has all.
+	if err := r.Pause(); err != nil {
+		t.Fatal(err)
+	}
 	m := Message{Topic: "semi", ID: "goal", Payload: []byte("2")}
+	for _, c := range []*Client{c, ready(t, start(t, Config{URL: s.URL(), MinReplicas: 1, WaitTimeout: time.Second}))} {
+		if _, err := c.Publish(t.Context(), m); !isAmbiguous(err) || !strings.Contains(err.Error(), "0 of 1 replicas") {
+			t.Errorf("with a replica that hangs: got %v, want ErrAmbiguous", err)
+		}
+	}
+	if err := r.Resume(); err != nil {
+		t.Fatal(err)
+	}
+	if p := publishSurelyAs(t, c, m); !p.Duplicate {
+		t.Error("the retry is no duplicate: it was written twice")
+	}
+	s.CutReplicas(t)
+	m.ID = "another goal"
 	for range 2 {
 		began := time.Now()
 		if _, err := c.Publish(t.Context(), m); !isAmbiguous(err) || !strings.Contains(err.Error(), "0 of 1 replicas") {
@@ -138,9 +154,9 @@ func TestWaitForReplicas(t *testing.T) {
 	if !q.Duplicate {
 		t.Error("the retry is no duplicate: it was written twice")
 	}
-	wantSame(t, entriesOf(t, c, q), []string{"2"})
-	if n, _ := r.Do(t, "XLEN", Key(q.Slot)).(int64); n != 2 {
-		t.Errorf("entries at the replica: got %d, want the mark and one", n)
+	wantSame(t, entriesOf(t, c, q), []string{"2", "2"})
+	if n, _ := r.Do(t, "XLEN", Key(q.Slot)).(int64); n != 3 {
+		t.Errorf("entries at the replica: got %d, want the mark and two", n)
 	}
 	if err := c.Ready(); err != nil {
 		t.Errorf("ready: got %v", err)

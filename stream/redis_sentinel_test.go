@@ -206,6 +206,7 @@ func TestDemotedAndPromoted(t *testing.T) {
 	testcluster.Soon(t, "the replica has all", func() bool { return s.Info(t, "master_link_status") == "up" })
 	s.Do(t, "REPLICAOF", "NO", "ONE")
 	ready(t, w.pub)
+	testcluster.Soon(t, "its data has another history, and that is noticed", func() bool { return w.pub.metrics.serverChanges.Load() > 0 })
 	publishSurely(t, w.pub, "finals", "2")
 	w.wantPayloads(t, "finals", "1", "2")
 	w.wantStanding(t, epochs)
