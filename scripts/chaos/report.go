@@ -138,13 +138,14 @@ func writeReport(o options, results []*result) error {
 	}
 	d := struct {
 		Date, Machine, Redis, Command string
+		Told, Clear                   float64
 		Duration                      time.Duration
 		Seeds                         []seed
 		Bad                           int
 	}{
 		Date: time.Now().UTC().Format(time.DateOnly), Machine: machine(), Redis: redisVersion(),
 		Command:  fmt.Sprintf("%s -seed=%d -seeds=%d", o.command, o.seed, o.seeds),
-		Duration: o.duration,
+		Duration: o.duration, Told: inTime.Told.Seconds(), Clear: inTime.Clear.Seconds(),
 	}
 	for _, r := range results {
 		d.Seeds = append(d.Seeds, seed{r.seed, r.table(), r.verdict.Violations, r.replay})

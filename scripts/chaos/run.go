@@ -258,8 +258,7 @@ func (r *run) judge(res *result) error {
 	}
 	res.tracks = len(seen)
 	judge(v, r.start, held, r.press.list(), seen)
-	// A client is told when its topic turns stale, and with every heartbeat.
-	judgeFreshness(v, freshLimits{Told: staleAfter + 2*heartbeat, Clear: staleAfter + 2*heartbeat}, r.cluster.redis.quiet, seen)
+	judgeFreshness(v, inTime, r.cluster.redis.quiet, seen)
 	for _, i := range r.cluster.instances() {
 		if text := i.Faults(); text != "" {
 			v.add(badOutput, 0, "%s: %s", i.place.name, text)

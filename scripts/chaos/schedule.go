@@ -231,8 +231,12 @@ func (p *planner) take(s step, target string, until time.Duration) {
 	if s.How != "" {
 		p.ways = p.ways[1:]
 	}
-	if s.How == withLoss {
+	switch s.How {
+	case "":
+	case withLoss:
 		p.busy[faultStorm] = until // nothing else meanwhile
+	default:
+		s.For = 0 // as soon as can be
 	}
 	p.steps = append(p.steps, s)
 }
