@@ -191,6 +191,28 @@ func TestPositionAheadOfTheTail(t *testing.T) {
 	}
 }
 
+// A client that has already been told of a new epoch, and comes to a gateway that has not heard of it, is not told of a gap back to
+// the old one.
+func TestPositionAheadOfTheTailsEpoch(t *testing.T) {
+	r := start(t, nil)
+	holder := r.dial("finals")
+	p, _ := position.Parse(holder.want("welcome").Position)
+	s := r.g.slots[r.g.slotOf("finals")]
+	mark := position.Position{Epoch: p.Epoch + 1, ID: position.ID{Ms: p.ID.Ms + 1000}}
+	ids := []position.ID{{Ms: p.ID.Ms + 2000}, {Ms: p.ID.Ms + 3000}}
+	c := r.dial("finals?since=" + position.Position{Epoch: mark.Epoch, ID: ids[0]}.String())
+	c.want("welcome")
+	s.started(mark, mark.ID)
+	for i, id := range ids {
+		s.append([]stream.Entry{{ID: id, Topic: "finals", Payload: []byte(strconv.Itoa(i + 1))}})
+	}
+	c.wantNumbers(2, 2)
+	if g := holder.want("gap"); g.Reason != "epoch" || g.Position != mark.String() {
+		t.Errorf("got %+v, want a gap up to %v", g, mark)
+	}
+	holder.wantNumbers(1, 2)
+}
+
 // Where the past can't be read, the session is told to come back instead of waiting for ever.
 func TestNoReplayWithoutRedis(t *testing.T) {
 	r := start(t, func(c *Config) { c.ReplayTimeout = 300 * time.Millisecond })

@@ -50,13 +50,15 @@ func (s *sub) advance() {
 	s.session.goOn()
 }
 
-// start places the cursor where the client left off, or at the end of the log.
+// start places the cursor where the client left off, or at the end of the log. A position of another epoch is void, but for one that
+// is ahead of the tail: another gateway may have been the first to hear of a new epoch, and then the tail gets there.
 func (s *sub) start() {
 	t := s.feed.topic
 	t.slot.mu.Lock()
 	warm, at := t.slot.warm, t.slot.at
 	begin := position.Position{Epoch: at.Epoch, ID: t.slot.begin}
-	lost := s.resumed && (s.last.Epoch != at.Epoch || s.unheardOf())
+	ahead := at.ID.Less(s.last.ID)
+	lost := s.resumed && (s.last.Epoch != at.Epoch && !ahead || s.unheardOf())
 	var idx uint64
 	var inLog bool
 	switch {
@@ -67,7 +69,7 @@ func (s *sub) start() {
 		idx, inLog, begin = t.log.next(), true, at
 	case lost:
 		idx, inLog = t.log.seek(begin.ID)
-	case !at.ID.Less(s.last.ID):
+	case !ahead:
 		idx, inLog = t.log.seek(s.last.ID)
 	}
 	t.slot.mu.Unlock()
