@@ -36,6 +36,7 @@ func (r *result) table() []line {
 	rows = append(rows, r.redisTable()...)
 	rows = append(rows,
 		line{"connections closed with their router", fmt.Sprint(r.expected)},
+		line{"closed inside a message that Redis had lost, of clients that read slowly", fmt.Sprint(r.severed)},
 		line{"connections closed against the rules", fmt.Sprint(r.against)},
 		line{"attempts to connect that failed", fmt.Sprint(r.attempts)},
 		line{"lost", fmt.Sprint(v.Counts[badLost])},

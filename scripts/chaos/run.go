@@ -7,6 +7,7 @@ import (
 	"hash/maphash"
 	"os"
 	"path/filepath"
+	"slices"
 	"sync"
 	"time"
 
@@ -37,6 +38,7 @@ type run struct {
 	found   []violation       // what was found while it ran
 	began   time.Duration     // of the faults
 	told    map[string]bool
+	losses  []time.Duration // when Redis lost something
 }
 
 // result is what a seed came to.
@@ -52,6 +54,7 @@ type result struct {
 	sessions, tracks  int
 	moves             float64
 	expected, against int           // closes
+	severed           int           // closes of slow readers after a loss
 	attempts          int           // connections that were refused or failed
 	agreed            time.Duration // the longest that the nodes disagreed
 	rejoined          time.Duration // the same after a split
@@ -288,6 +291,10 @@ func (r *run) closes(v *verdict, res *result, c *client) {
 			res.expected++
 			continue
 		}
+		if (c.trait == slowly || c.trait == stalling) && r.lostBefore(x.At) {
+			res.severed++
+			continue
+		}
 		res.against++
 		if !r.o.allowCloses {
 			v.add(badClosed, x.At, "%s at %s: %s", c.name, x.Router, x.How)
@@ -296,6 +303,15 @@ func (r *run) closes(v *verdict, res *result, c *client) {
 	for _, b := range c.broken {
 		v.add(b.Kind, b.At, "%s", b.Text)
 	}
+}
+
+// severedFor is how long after a loss of Redis a connection may end for it: a client that has a part of a message, of which its
+// gateway dies too, can't get the rest, and its next gateway waits for that as long as for any replay.
+const severedFor = 15 * time.Second
+
+// lostBefore reports whether Redis had lost something shortly before.
+func (r *run) lostBefore(at time.Duration) bool {
+	return slices.ContainsFunc(r.losses, func(lost time.Duration) bool { return lost <= at && at < lost+severedFor })
 }
 
 // keepLogs writes what every process wrote and counted, for the person who looks for the cause.
