@@ -282,7 +282,7 @@ func (p *planner) length(fault string) time.Duration {
 	case faultTakeover:
 		return time.Second
 	case faultRedisStop:
-		return p.between(time.Second, 8*time.Second)
+		return p.between(2*time.Second, 8*time.Second)
 	case faultFailover:
 		return p.between(1500*time.Millisecond, 3*time.Second)
 	case faultFlush:
