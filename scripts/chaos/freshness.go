@@ -14,6 +14,11 @@ type freshLimits struct {
 	Clear time.Duration // after it came back: that they are so no more
 }
 
+// inTime are those of a run: clients are told when a topic turns stale, and with every heartbeat.
+//
+//nolint:gochecknoglobals // a constant in all but name
+var inTime = freshLimits{Told: staleAfter + 2*heartbeat, Clear: staleAfter + 2*heartbeat}
+
 // judgeFreshness looks whether everybody who was connected through an outage, and reads, was told of it in time. It is pure.
 func judgeFreshness(v *verdict, limits freshLimits, outages []outage, seen []history) {
 	for _, h := range seen {
@@ -31,7 +36,7 @@ func (v *verdict) outage(limits freshLimits, o outage, h history) {
 	conn := 0 // on which the session stood when it began
 	stale := false
 	var told, early, cleared time.Duration // zero for not
-	until := time.Duration(0)            // when the connection is known to have stood
+	until := time.Duration(0)              // when the connection is known to have stood
 	for _, ev := range h.Events {
 		switch {
 		case ev.At <= o.From:

@@ -31,7 +31,8 @@ type entry struct {
 	Topic string
 	Sum   uint64
 	Name  string
-	Gone  bool // a fault took it away
+	Lost  bool // a fault took it away while its life lasted
+	Gone  bool // a fault took it away, then or later
 	Stray bool // written after such a fault, before the next epoch began
 	// Started is when its publish began; what a session says of its start can be held against it.
 	Started time.Duration
@@ -46,7 +47,7 @@ type life struct {
 	Epoch     uint32
 	Began     position.ID // its mark
 	Entries   []entry
-	Voids     []span // what faults have taken away
+	Voids     []span // what faults have taken away while it lasted
 	Causeless bool   // it began although nothing had been lost
 	Seen      bool   // a session has stood in what was taken away
 }
@@ -77,7 +78,7 @@ func livesOf(shots [][]row) []life {
 		if gone := without(before, shot); len(gone) > 0 {
 			lost = true
 			for i := range list {
-				list[i].lose(gone)
+				list[i].lose(gone, i == len(list)-1)
 			}
 		}
 		for _, r := range without(shot, before) {
@@ -98,21 +99,21 @@ func livesOf(shots [][]row) []life {
 	return list
 }
 
-// lose notes what a fault took away.
-func (l *life) lose(gone []row) {
+// lose notes what a fault took away; lasts says whether the life did until then. Of one that was over everybody had been told.
+func (l *life) lose(gone []row, lasts bool) {
 	var s span
 	for _, r := range gone {
 		i, ok := slices.BinarySearchFunc(l.Entries, r.ID, func(e entry, id position.ID) int { return e.ID.Compare(id) })
 		if !ok || l.Entries[i].Gone || l.Entries[i].Sum != r.Sum {
 			continue
 		}
-		l.Entries[i].Gone = true
+		l.Entries[i].Gone, l.Entries[i].Lost = true, lasts
 		if s.From.IsZero() {
 			s.From = r.ID
 		}
 		s.To = r.ID
 	}
-	if !s.From.IsZero() {
+	if lasts && !s.From.IsZero() {
 		l.Voids = append(l.Voids, s)
 	}
 }

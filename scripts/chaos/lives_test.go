@@ -74,6 +74,10 @@ func TestLives(t *testing.T) {
 	if len(list) != 1 || list[0].Epoch != 1 || list[0].Causeless {
 		t.Errorf("entries before the first mark: got %+v", list)
 	}
+	list = livesOf([][]row{{mark(0, 1), rowAt(1), rowAt(2)}, {mark(0, 1), rowAt(1), mark(3, 2)}, {mark(4, 3)}})
+	if e := list[0].Entries[1]; len(list) != 3 || e.Lost || !e.Gone || len(list[0].Voids) != 1 || list[0].Voids[0].From != at(2).ID {
+		t.Errorf("emptied when its life was over: got %+v", list)
+	}
 	same := rowAt(1)
 	same.Sum = 9
 	list = livesOf([][]row{{mark(0, 1), rowAt(1)}, {same, mark(2, 2)}})

@@ -18,8 +18,8 @@ func (t *trackCheck) runRaw() {
 	// pass leaves behind everything before the entry with index to, of a life.
 	pass := func(to, in int, ev event) {
 		for ; t.next < to; t.next++ {
-			inside := to < len(all) && all[to].Gone && of[t.next] == in // it had not been taken away yet
-			if all[t.next].Gone && !inside || of[t.next] < in {
+			inside := to < len(all) && all[to].Lost && of[t.next] == in // it had not been taken away yet
+			if all[t.next].Lost && !inside || of[t.next] < in {
 				t.v.Gapped++
 			} else {
 				t.missing[t.next] = passed{at: ev.At}

@@ -36,6 +36,7 @@ func (r *result) table() []line {
 	rows = append(rows, r.redisTable()...)
 	rows = append(rows,
 		line{"connections closed with their router", fmt.Sprint(r.expected)},
+		line{"closed inside a message that Redis had lost, of clients that read slowly", fmt.Sprint(r.severed)},
 		line{"connections closed against the rules", fmt.Sprint(r.against)},
 		line{"attempts to connect that failed", fmt.Sprint(r.attempts)},
 		line{"lost", fmt.Sprint(v.Counts[badLost])},
@@ -138,13 +139,14 @@ func writeReport(o options, results []*result) error {
 	}
 	d := struct {
 		Date, Machine, Redis, Command string
+		Told, Clear                   float64
 		Duration                      time.Duration
 		Seeds                         []seed
 		Bad                           int
 	}{
 		Date: time.Now().UTC().Format(time.DateOnly), Machine: machine(), Redis: redisVersion(),
 		Command:  fmt.Sprintf("%s -seed=%d -seeds=%d", o.command, o.seed, o.seeds),
-		Duration: o.duration,
+		Duration: o.duration, Told: inTime.Told.Seconds(), Clear: inTime.Clear.Seconds(),
 	}
 	for _, r := range results {
 		d.Seeds = append(d.Seeds, seed{r.seed, r.table(), r.verdict.Violations, r.replay})

@@ -7,6 +7,7 @@ import (
 	"hash/maphash"
 	"os"
 	"path/filepath"
+	"slices"
 	"sync"
 	"time"
 
@@ -37,6 +38,7 @@ type run struct {
 	found   []violation       // what was found while it ran
 	began   time.Duration     // of the faults
 	told    map[string]bool
+	losses  []time.Duration // when Redis lost something
 }
 
 // result is what a seed came to.
@@ -52,6 +54,7 @@ type result struct {
 	sessions, tracks  int
 	moves             float64
 	expected, against int           // closes
+	severed           int           // closes of slow readers after a loss
 	attempts          int           // connections that were refused or failed
 	agreed            time.Duration // the longest that the nodes disagreed
 	rejoined          time.Duration // the same after a split
@@ -258,8 +261,7 @@ func (r *run) judge(res *result) error {
 	}
 	res.tracks = len(seen)
 	judge(v, r.start, held, r.press.list(), seen)
-	// A client is told when its topic turns stale, and with every heartbeat.
-	judgeFreshness(v, freshLimits{Told: staleAfter + 2*heartbeat, Clear: staleAfter + 2*heartbeat}, r.cluster.redis.quiet, seen)
+	judgeFreshness(v, inTime, r.cluster.redis.quiet, seen)
 	for _, i := range r.cluster.instances() {
 		if text := i.Faults(); text != "" {
 			v.add(badOutput, 0, "%s: %s", i.place.name, text)
@@ -289,6 +291,10 @@ func (r *run) closes(v *verdict, res *result, c *client) {
 			res.expected++
 			continue
 		}
+		if (c.trait == slowly || c.trait == stalling) && r.lostBefore(x.At) {
+			res.severed++
+			continue
+		}
 		res.against++
 		if !r.o.allowCloses {
 			v.add(badClosed, x.At, "%s at %s: %s", c.name, x.Router, x.How)
@@ -297,6 +303,15 @@ func (r *run) closes(v *verdict, res *result, c *client) {
 	for _, b := range c.broken {
 		v.add(b.Kind, b.At, "%s", b.Text)
 	}
+}
+
+// severedFor is how long after a loss of Redis a connection may end for it: a client that has a part of a message, of which its
+// gateway dies too, can't get the rest, and its next gateway waits for that as long as for any replay.
+const severedFor = 15 * time.Second
+
+// lostBefore reports whether Redis had lost something shortly before.
+func (r *run) lostBefore(at time.Duration) bool {
+	return slices.ContainsFunc(r.losses, func(lost time.Duration) bool { return lost <= at && at < lost+severedFor })
 }
 
 // keepLogs writes what every process wrote and counted, for the person who looks for the cause.

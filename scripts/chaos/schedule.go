@@ -231,8 +231,12 @@ func (p *planner) take(s step, target string, until time.Duration) {
 	if s.How != "" {
 		p.ways = p.ways[1:]
 	}
-	if s.How == withLoss {
+	switch s.How {
+	case "":
+	case withLoss:
 		p.busy[faultStorm] = until // nothing else meanwhile
+	default:
+		s.For = 0 // as soon as can be
 	}
 	p.steps = append(p.steps, s)
 }
@@ -278,7 +282,7 @@ func (p *planner) length(fault string) time.Duration {
 	case faultTakeover:
 		return time.Second
 	case faultRedisStop:
-		return p.between(time.Second, 8*time.Second)
+		return p.between(2*time.Second, 8*time.Second)
 	case faultFailover:
 		return p.between(1500*time.Millisecond, 3*time.Second)
 	case faultFlush:

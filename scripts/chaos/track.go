@@ -142,7 +142,7 @@ func (t *trackCheck) begin(ev event) {
 func (t *trackCheck) pass(to int, at time.Duration, pos position.ID) {
 	for ; t.next < to; t.next++ {
 		s, _ := t.lives[t.life].void(t.truth[t.next].ID)
-		t.missing[t.next] = passed{at, t.truth[t.next].Gone && s.To.Less(pos)}
+		t.missing[t.next] = passed{at, t.truth[t.next].Lost && s.To.Less(pos)}
 	}
 }
 

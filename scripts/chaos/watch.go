@@ -142,13 +142,27 @@ func (w *watch) count(ctx context.Context) {
 		wg.Go(func() {
 			resp, err := i.Get(ctx, "/metrics")
 			if err == nil && resp.Status == http.StatusOK {
-				w.mu.Lock()
-				w.metrics[i] = resp.Body
-				w.mu.Unlock()
+				w.keep(i, resp.Body)
 			}
 		})
 	}
 	wg.Wait()
+}
+
+// keep keeps what an instance counts. Once another process has taken over the answers are that one's.
+func (w *watch) keep(i *instance, text string) {
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	if was := w.metrics[i]; was == "" || startOf(was) == startOf(text) {
+		w.metrics[i] = text
+	}
+}
+
+// startOf is when the process that counts has started.
+func startOf(metrics string) string {
+	_, rest, _ := strings.Cut(metrics, "\nprocess_start_time_seconds ")
+	start, _, _ := strings.Cut(rest, "\n")
+	return start
 }
 
 // movesMetric counts the sessions that a router has moved to another gateway.
