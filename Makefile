@@ -11,6 +11,8 @@ TESTFLAGS ?=
 CHAOSFLAGS ?=
 # Passed to the measurement of latency.
 LATENCYFLAGS ?=
+# How long the model test goes on.
+MODELTIME ?= 10m
 # How long each fuzz target runs; a number with x counts executions.
 FUZZTIME ?= 30s
 
@@ -69,6 +71,11 @@ chaos-check: ## Look whether the chaos harness finds what is broken on purpose (
 	for fault in drop repeat position ack epoch; do \
 	  $(GO) run ./scripts/chaos -break $$fault -duration 40s -rate 200 -sessions 500 -faults kill,term,drain,stop || exit 1; done
 	$(GO) run ./scripts/chaos -break stale -duration 40s -faults flush
+
+.PHONY: model
+model: ## Hold gateways against a model of what is guaranteed for MODELTIME (10m), through random sequences of all that can happen
+	scripts/setup redis-server gcc
+	RINGSIDE_MODEL=$(MODELTIME) $(GO) test -race -count=1 -timeout 0 -run 'TestModel$$' -v $(TESTFLAGS) ./gateway
 
 .PHONY: rehome
 rehome: ## Measure what 8,500 clients feel of a kill, a hang, a drain and a takeover

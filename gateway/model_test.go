@@ -110,20 +110,14 @@ func (w *world) quiesce() {
 	}
 	w.felt()
 	w.settle()
-	for i, c := range w.clients {
-		switch m := w.members[i%len(w.members)]; {
-		case c.parted:
-			w.move(c, m)
-		case c.away():
-			w.open(c, m)
-		}
-	}
 	w.until("everybody is greeted", func() bool {
+		w.gather()
 		return w.all(func(v *view) bool { return v.greeted && !v.leaving })
 	})
 	for _, topic := range w.topics {
 		last := w.publish(topic, "", w.payload(0, 0)).Position.ID
 		w.until("everybody has the last message of "+topic, func() bool {
+			w.gather() // one that has a part of a message that can't be had any more has left
 			return w.all(func(v *view) bool { return v.topic != topic || v.got == last })
 		})
 	}
@@ -132,6 +126,19 @@ func (w *world) quiesce() {
 			if err := v.settled(w.winner); err != nil {
 				w.fail("%s: %s: %v", c.name, v.topic, err)
 			}
+		}
+	}
+}
+
+// gather has everybody come back.
+func (w *world) gather() {
+	w.t.Helper()
+	for i, c := range w.clients {
+		switch m := w.members[i%len(w.members)]; {
+		case c.parted:
+			w.move(c, m)
+		case c.away():
+			w.open(c, m)
 		}
 	}
 }
