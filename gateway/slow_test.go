@@ -15,10 +15,10 @@ import (
 // flood appends n entries of size bytes to a topic's slot, as the tailer would.
 func (r *rig) flood(topic string, n, size int) {
 	s := r.g.slots[r.g.slotOf(topic)]
-	s.mu.Lock()
-	id := s.at.ID
-	s.mu.Unlock()
 	for i := range n {
+		s.mu.Lock()
+		id := s.at.ID // a beacon may have come
+		s.mu.Unlock()
 		id.Ms++
 		p := fmt.Appendf(nil, `{"n":%d,"pad":"%s"}`, i, strings.Repeat("x", size))
 		s.append([]stream.Entry{{ID: id, Topic: topic, Payload: p}})
