@@ -182,20 +182,29 @@ func (w *world) actComeBackElsewhere(t *rapid.T) {
 	v := c.views[c.topic]
 	p := v.past[rapid.IntRange(0, 1000).Draw(t, "position")%len(v.past)]
 	*v = view{topic: v.topic, truth: v.truth, seen: map[string]*fact{}, past: v.past, at: p}
+	m := w.drawMember(t)
 	switch rapid.IntRange(0, 2).Draw(t, "kind") {
 	case 0:
 		w.note("%s takes an old position: %v", c.name, p)
 	case 1:
 		v.at.Epoch ^= 1
-		v.foreign = true
+		v.foreign, v.stray = true, true
 		w.note("%s takes a position of another epoch: %v", c.name, v.at)
 	case 2:
 		if v.at.ID.Seq++; v.truth.at(v.at.ID) == nil && v.truth.at(v.at.ID.Next()) == nil {
-			v.foreign = true
+			v.foreign, v.stray = true, !m.remembers(v)
 			w.note("%s takes a position that there never was: %v", c.name, v.at)
 		}
 	}
-	w.open(c, w.drawMember(t))
+	w.open(c, m)
+}
+
+// remembers reports whether a gateway may go on with a view from memory, where it believes any position.
+func (m *member) remembers(v *view) bool {
+	s := m.g.slots[v.truth.slot]
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	return s.topics[v.topic] != nil || s.warm && !v.at.ID.Less(s.at.ID)
 }
 
 func (w *world) actSubscribe(t *rapid.T) {

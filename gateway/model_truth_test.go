@@ -19,6 +19,7 @@ type truth struct {
 	epoch   uint32                 // at present, when nothing has been lost since it was looked up
 	unfelt  bool                   // entries were lost, and the gateways have to find out
 	lost    bool                   // it has been so in this case
+	shed    bool                   // beacons were lost, which is no loss
 	rewound bool                   // an earlier life was put in the place of a later one
 }
 
@@ -28,6 +29,7 @@ type fact struct {
 	topic   string // empty: nothing for anybody
 	key     string // its idempotency key
 	payload string
+	beacon  bool
 	fate    fate
 	trimmed bool // was so once, whatever has become of it
 	lost    bool // likewise
@@ -81,6 +83,10 @@ func (t *truth) read(f *fact, fields []any) {
 		}
 		return
 	}
+	if _, ok := m["beacon"]; ok && len(m) == 1 {
+		f.beacon = true
+		return
+	}
 	payload, ok := m["payload"]
 	if !ok || len(payload) > modelPayload || topics.Validate(m["topic"]) != nil || topics.Slot(m["topic"]) != t.slot {
 		return
@@ -131,7 +137,7 @@ func (t *truth) trim(first position.ID) {
 }
 
 // keep notes that Redis has these entries, given in order, and has lost all others behind the first. It returns the oldest that was
-// lost, zero for none.
+// lost and is no beacon, zero for none.
 func (t *truth) keep(ids []position.ID) (oldest position.ID) {
 	for _, f := range t.entries {
 		_, has := slices.BinarySearchFunc(ids, f.id, position.ID.Compare)
@@ -140,8 +146,8 @@ func (t *truth) keep(ids []position.ID) (oldest position.ID) {
 			f.fate = stands
 		case f.fate == trimmed && len(ids) > 0 && f.id.Less(ids[0]):
 		case f.fate != lost:
-			f.fate, f.lost = lost, true
-			if oldest.IsZero() {
+			f.fate, f.lost, t.shed = lost, true, t.shed || f.beacon
+			if oldest.IsZero() && !f.beacon {
 				oldest = f.id
 			}
 		}

@@ -20,6 +20,7 @@ type view struct {
 	seen    map[string]*fact  // by idempotency key
 	passed  []*fact           // did not come, perhaps because they repeat another
 	owed    *fact             // was lost before it came: the client has to be told of a new epoch
+	stray   bool              // and has to be told so
 	past    []position.Position
 	got     position.ID // the newest message
 	asked   position.ID // the end of the stream when the client asked for it
@@ -173,7 +174,7 @@ func (v *view) gap(w word) error {
 	if w.at.Epoch != v.at.Epoch {
 		v.owed, v.seen = nil, map[string]*fact{}
 	}
-	v.at, v.foreign = w.at, false
+	v.at, v.foreign, v.stray = w.at, false, false
 	return nil
 }
 
@@ -192,10 +193,10 @@ func (v *view) trimmed(to position.ID) error {
 
 // strange is a gap within an epoch behind a position that is none of the stream's: made up, or of an entry that was lost.
 func (v *view) strange(to position.ID, back bool) error {
-	if !v.foreign && !v.truth.lost {
+	if !v.foreign && !v.truth.lost && !v.truth.shed {
 		return fmt.Errorf("the client's position is one of the stream")
 	}
-	if back && !v.truth.lost {
+	if back && !v.truth.lost && !v.truth.shed {
 		return fmt.Errorf("the position goes back")
 	}
 	for _, f := range v.truth.behind(v.at.ID, to) {
@@ -223,6 +224,9 @@ func (v *view) begun(to position.Position) error {
 func (v *view) settled(winner func(*fact) (position.ID, error)) error {
 	if v.owed != nil && v.owed.fate == lost {
 		return fmt.Errorf("%v was lost before it came, and the client was not told of a new epoch", v.owed)
+	}
+	if v.stray {
+		return fmt.Errorf("the client's position was not of the stream, and it was not told so")
 	}
 	for _, f := range v.passed {
 		if f.fate != stands {
