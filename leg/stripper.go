@@ -2,6 +2,7 @@ package leg
 
 import (
 	"errors"
+	"fmt"
 
 	"github.com/ringside-edge/ringside/internal/position"
 )
@@ -108,7 +109,8 @@ func (s *Stripper) Strip(buf []byte, sink Sink) (client, rest []byte, err error)
 func (s *Stripper) begin(h Header) error {
 	if l := s.large; l != nil && h.Kind.ForClient() && h.Length > 0 {
 		if h.Kind != Data || h.Topic == 0 || h.Length != l.header.Length || h.Position != l.header.Position {
-			return ErrContinue
+			return fmt.Errorf("%w: a record of kind %d, topic %d and %d bytes, at %v, instead of %d bytes at %v", ErrContinue,
+				h.Kind, h.Topic, h.Length, h.Position, l.header.Length, l.header.Position)
 		}
 		l.header, l.came, l.again = h, 0, false // with the number that this gateway has given to the topic
 		return nil

@@ -4,6 +4,8 @@ import (
 	"errors"
 	"io"
 
+	"go.uber.org/zap"
+
 	"github.com/ringside-edge/ringside/internal/eventloop"
 )
 
@@ -129,6 +131,9 @@ func (s *session) hand(head, b []byte) bool {
 	switch {
 	case err != nil || s.has(legBroken):
 		s.w.counts.badLegs.add(1)
+		if s.home != nil {
+			s.w.r.log.Warn("a gateway broke the leg's protocol; the session's client is closed", zap.String("shard", s.home.shard.id), zap.Error(err))
+		}
 		s.finishBroken()
 	case s.has(legEnded):
 		s.finish(closeEnd, nil)
