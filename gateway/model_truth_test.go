@@ -155,20 +155,15 @@ func (t *truth) keep(ids []position.ID) (oldest position.ID) {
 	return oldest
 }
 
-// same are the entries that share a fact's topic and idempotency key.
-func (t *truth) same(f *fact) (others []*fact) {
-	for _, o := range t.entries {
-		if o != f && o.key == f.key && o.topic == f.topic && o.fate != lost {
-			others = append(others, o)
-		}
-	}
-	return others
+// doubtful reports whether an entry may be taken for the repetition of another, be that lost.
+func (t *truth) doubtful(f *fact) bool {
+	return f.key != "" && slices.ContainsFunc(t.entries, func(o *fact) bool { return o != f && o.key == f.key && o.topic == f.topic })
 }
 
 // messages is how many of a topic there are to come behind id.
 func (t *truth) messages(topic string, id position.ID) (n int) {
 	for _, f := range t.behind(id, t.top()) {
-		if f.topic == topic && f.fate != lost && (f.key == "" || len(t.same(f)) == 0) {
+		if f.topic == topic && f.fate != lost && !t.doubtful(f) {
 			n++
 		}
 	}

@@ -132,7 +132,7 @@ func (v *view) moveOn(to position.Position) error {
 		case f.topic != v.topic:
 		case f.lost:
 			v.owed = f
-		case f.key != "" && len(v.truth.same(f)) > 0:
+		case v.truth.doubtful(f):
 			v.passed = append(v.passed, f)
 		default:
 			return fmt.Errorf("%v did not come", f)

@@ -140,7 +140,9 @@ func (s *sub) replayPage() {
 		if ses.push(s, rest) < len(rest) || ses.blocked() {
 			return
 		}
-		s.last.ID = pg.to
+		if s.last.ID.Less(pg.to) { // what is trimmed may reach further than the page
+			s.last.ID = pg.to
+		}
 		s.since = ses.worker.loop.Now()
 	}
 	t.slot.mu.Lock()

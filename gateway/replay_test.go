@@ -131,6 +131,33 @@ func TestGapWhenTrimmed(t *testing.T) {
 	})
 }
 
+// A page that was trimmed as a whole while it was read tells of a gap beyond its end, from where the session goes on.
+func TestGapBeyondThePage(t *testing.T) {
+	bothLoops(t, nil, func(t *testing.T, r *rig) {
+		var ids []position.Position
+		for _, payload := range []string{"1", "2", "3"} {
+			p, err := position.Parse(r.publish("finals", payload))
+			if err != nil {
+				t.Fatal(err)
+			}
+			ids = append(ids, p)
+		}
+		r.tailed("finals", ids[2].String())
+		r.dial("finals").want("welcome")
+		s := r.g.slots[r.g.slotOf("finals")]
+		s.mu.Lock()
+		s.topics["finals"].replay.keep(&page{epoch: ids[0].Epoch, from: ids[0].ID, to: ids[1].ID, first: ids[2].ID, ids: []position.ID{ids[0].ID, ids[1].ID}})
+		s.mu.Unlock()
+		r.redisDo("XTRIM", stream.Key(s.n), "MINID", ids[2].ID.String())
+		c := r.dial("finals?since=" + ids[0].String())
+		c.want("welcome")
+		if g := c.want("gap"); g.Reason != "trimmed" || g.Position != (position.Position{Epoch: ids[2].Epoch, ID: ids[2].ID.Prev()}).String() {
+			t.Errorf("got %+v", g)
+		}
+		c.wantNumbers(3, 3)
+	})
+}
+
 func TestGapInAnotherEpoch(t *testing.T) {
 	bothLoops(t, nil, func(t *testing.T, r *rig) {
 		id := r.publish("finals", "1")
