@@ -256,6 +256,23 @@ func (t truth) noteSeen(h history) {
 	}
 }
 
+// severed reports whether the connection of a client that reads slowly may have ended at that moment because it had a part of a
+// message that both its gateway and Redis had lost: nobody can complete it. Then the client was still in a life that was over.
+func (h history) severed(held truth, at time.Duration, start time.Time) bool {
+	if !h.Slow {
+		return false
+	}
+	var epoch uint32
+	for _, ev := range h.Events {
+		if ev.At <= at && ev.Kind != evFresh {
+			epoch = ev.Pos.Epoch
+		}
+	}
+	list := held[testcluster.Slot(h.Topic)]
+	i := slices.IndexFunc(list, func(l life) bool { return l.Epoch == epoch })
+	return i >= 0 && i+1 < len(list) && time.UnixMilli(int64(list[i+1].Began.Ms)).Sub(start) <= at
+}
+
 func sortedKeys[M ~map[int]V, V any](m M) []int {
 	keys := make([]int, 0, len(m))
 	for k := range m {

@@ -172,7 +172,7 @@ func TestCloses(t *testing.T) {
 		t.Helper()
 		r := &run{o: options{allowCloses: allow}}
 		res, v := &result{}, newVerdict()
-		r.closes(v, res, &client{closes: []closing{{Expected: expected}}})
+		r.closes(v, res, &client{closes: []closing{{Expected: expected}}}, nil, nil)
 		if res.expected != wantExpected || res.against != wantAgainst || v.Counts[badClosed] != wantBad {
 			t.Errorf("allow %v, expected %v: got %d, %d, %d", allow, expected, res.expected, res.against, v.Counts[badClosed])
 		}

@@ -233,3 +233,22 @@ func TestFreshness(t *testing.T) {
 	f("gone before it had to be told", 8, false, []event{heard(1, 9), heard(1, 12), heard(2, 20)}, 0)
 	f("gone before it had to be cleared", 8, false, []event{heard(1, 9), is(1, 13, true), heard(1, 16), heard(2, 30)}, 1)
 }
+
+// A connection that ended while its slow client was in a life that was over may have ended inside a message that nobody has.
+func TestSevered(t *testing.T) {
+	shots, _ := emptied()
+	held := truth{testcluster.Slot("x"): livesOf(shots)}
+	events := []event{in(1, stand(0)), in(1, msg(1)), over(1, 1, 2, 6)}
+	f := func(name string, slow bool, at time.Duration, want bool) {
+		t.Helper()
+		h := history{Topic: "x", Slow: slow, Events: events}
+		h.Events[2].At = sec(9)
+		if got := h.severed(held, at, time.UnixMilli(0)); got != want {
+			t.Errorf("%s: got %v, want %v", name, got, want)
+		}
+	}
+	f("before the loss", true, sec(5), false)
+	f("after the loss, before the gap", true, sec(8), true)
+	f("one that reads well", false, sec(8), false)
+	f("after the gap", true, sec(10), false)
+}

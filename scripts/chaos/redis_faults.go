@@ -77,7 +77,7 @@ func (r *run) flush() error {
 	if err := before.take(c, r.crowd.sum); err != nil {
 		return err
 	}
-	r.lost(before)
+	redis.shots = append(redis.shots, before)
 	return nil
 }
 
@@ -162,16 +162,8 @@ func (r *run) loseTail(ctx context.Context, master *testcluster.Redis, length ti
 	if err := before.read(master, r.crowd.sum); err != nil {
 		return err
 	}
-	r.lost(before)
+	redis.shots = append(redis.shots, before)
 	return nil
-}
-
-// lost notes that Redis loses something now, and what it had before.
-func (r *run) lost(before *shot) {
-	r.cluster.redis.shots = append(r.cluster.redis.shots, before)
-	r.mu.Lock()
-	defer r.mu.Unlock()
-	r.losses = append(r.losses, r.crowd.now())
 }
 
 // promote has the sentinel put a server in the master's place, and waits until it has.

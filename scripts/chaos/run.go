@@ -38,7 +38,6 @@ type run struct {
 	found   []violation       // what was found while it ran
 	began   time.Duration     // of the faults
 	told    map[string]bool
-	losses  []time.Duration // when Redis lost something
 }
 
 // result is what a seed came to.
@@ -256,8 +255,9 @@ func (r *run) judge(res *result) error {
 	res.verdict = v
 	var seen []history
 	for _, c := range r.crowd.clients {
-		seen = append(seen, c.histories()...)
-		r.closes(v, res, c)
+		own := c.histories()
+		seen = append(seen, own...)
+		r.closes(v, res, c, own, held)
 	}
 	res.tracks = len(seen)
 	judge(v, r.start, held, r.press.list(), seen)
@@ -282,7 +282,7 @@ func (r *run) judge(res *result) error {
 }
 
 // closes counts the ends of a client's connections.
-func (r *run) closes(v *verdict, res *result, c *client) {
+func (r *run) closes(v *verdict, res *result, c *client, seen []history, held truth) {
 	c.mu.Lock()
 	defer c.mu.Unlock()
 	res.attempts += c.attempts
@@ -291,7 +291,7 @@ func (r *run) closes(v *verdict, res *result, c *client) {
 			res.expected++
 			continue
 		}
-		if (c.trait == slowly || c.trait == stalling) && r.lostBefore(x.At) {
+		if slices.ContainsFunc(seen, func(h history) bool { return h.severed(held, x.At, r.start) }) {
 			res.severed++
 			continue
 		}
@@ -303,15 +303,6 @@ func (r *run) closes(v *verdict, res *result, c *client) {
 	for _, b := range c.broken {
 		v.add(b.Kind, b.At, "%s", b.Text)
 	}
-}
-
-// severedFor is how long after a loss of Redis a connection may end for it: a client that has a part of a message, of which its
-// gateway dies too, can't get the rest, and its next gateway waits for that as long as for any replay.
-const severedFor = 15 * time.Second
-
-// lostBefore reports whether Redis had lost something shortly before.
-func (r *run) lostBefore(at time.Duration) bool {
-	return slices.ContainsFunc(r.losses, func(lost time.Duration) bool { return lost <= at && at < lost+severedFor })
 }
 
 // keepLogs writes what every process wrote and counted, for the person who looks for the cause.
