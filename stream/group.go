@@ -47,7 +47,7 @@ func (r *reader) joinGroups(ctx context.Context, tails []*tail) error {
 	return r.catchUp(ctx, c, tails)
 }
 
-// mayBeThere reports whether XGROUP CREATE has made the group, or not because it is there; a Redis at its maxmemory does not look.
+// mayBeThere reports whether XGROUP has made a group or a consumer, or not because it is there; a Redis at its maxmemory does not look.
 func mayBeThere(err error) bool {
 	said, answered := redisError(err)
 	return err == nil || answered && (strings.HasPrefix(said, "BUSYGROUP") || strings.HasPrefix(said, "OOM"))
@@ -60,7 +60,7 @@ func (r *reader) inherit(ctx context.Context, c rueidis.Client, t *tail) error {
 	defer cancel()
 	key, group, b := Key(t.slot), r.t.group, c.B()
 	// Before anything else, whoever else reads through the group has to see that we do: from here on it counts on nothing any more.
-	if err := c.Do(ctx, b.XgroupCreateconsumer().Key(key).Group(group).Consumer(r.t.boot).Build()).Error(); err != nil {
+	if err := c.Do(ctx, b.XgroupCreateconsumer().Key(key).Group(group).Consumer(r.t.boot).Build()).Error(); !mayBeThere(err) {
 		return fmt.Errorf("XGROUP CREATECONSUMER: %w", err)
 	}
 	names, err := consumers(c.Do(ctx, b.XinfoConsumers().Key(key).Group(group).Build()))

@@ -202,7 +202,7 @@ func (r *reader) open(ctx context.Context) error {
 	} else {
 		op, cancel := context.WithTimeout(ctx, r.t.c.cfg.OpTimeout)
 		defer cancel()
-		err = conn.Do(op, conn.B().Exists().Key(r.wakeKey).Build()).Error() // of a key: in a Cluster it tells which server is meant
+		err = conn.Do(op, conn.B().Xlen().Key(r.wakeKey).Build()).Error() // of a key: in a Cluster it tells which server is meant
 	}
 	if err != nil {
 		conn.Close()
