@@ -75,7 +75,7 @@ chaos-check: ## Look whether the chaos harness finds what is broken on purpose (
 .PHONY: model
 model: ## Hold gateways against a model of what is guaranteed for MODELTIME (10m), through random sequences of all that can happen
 	scripts/setup redis-server gcc
-	RINGSIDE_MODEL=$(MODELTIME) $(GO) test -race -count=1 -timeout 0 -run 'TestModel$$' -v $(TESTFLAGS) ./gateway
+	RINGSIDE_MODEL=$(MODELTIME) $(GO) test -race -count=1 -timeout 0 -run 'TestModel$$' -v ./gateway $(TESTFLAGS)
 
 .PHONY: rehome
 rehome: ## Measure what 8,500 clients feel of a kill, a hang, a drain and a takeover
