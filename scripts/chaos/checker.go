@@ -41,6 +41,7 @@ type history struct {
 	Topic   string
 	Raw     bool // payloads without positions
 	Slow    bool // the client reads with pauses on purpose
+	Toggles bool // it takes its subscription back now and then: what it is told of the topic has holes
 	Events  []event
 }
 
@@ -109,6 +110,7 @@ type verdict struct {
 	Stale      int           // times that a session was told that a topic is stale
 	Outages    int           // topics of sessions that were connected while Redis was silent for long
 	ToldAfter  time.Duration // the longest that it took to tell them that they are stale
+	ToldLast   string        // who that was
 	ClearAfter time.Duration // and that they are so no more
 	Counts     map[string]int
 	Violations []violation // the first of each kind

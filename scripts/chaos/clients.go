@@ -313,8 +313,9 @@ func (c *client) histories() []history {
 	c.mu.Lock()
 	defer c.mu.Unlock()
 	var list []history
-	for _, topic := range c.topics {
+	for i, topic := range c.topics {
 		list = append(list, history{
+			Toggles: c.trait == toggling && i > 0,
 			Session: c.name, Topic: topic, Raw: c.protocol == testcluster.Raw,
 			Slow: c.trait == slowly || c.trait == stalling, Events: c.tracks[topic].events,
 		})

@@ -22,7 +22,7 @@ var inTime = freshLimits{Told: staleAfter + 2*heartbeat, Clear: staleAfter + 2*h
 // judgeFreshness looks whether everybody who was connected through an outage, and reads, was told of it in time. It is pure.
 func judgeFreshness(v *verdict, limits freshLimits, outages []outage, seen []history) {
 	for _, h := range seen {
-		if h.Slow {
+		if h.Slow || h.Toggles {
 			continue
 		}
 		for _, o := range outages {
@@ -71,7 +71,9 @@ func (v *verdict) outage(limits freshLimits, o outage, h history) {
 			when(early, o.From), o.Why)
 		return
 	}
-	v.ToldAfter = max(v.ToldAfter, told-o.From)
+	if told-o.From > v.ToldAfter {
+		v.ToldAfter, v.ToldLast = told-o.From, h.Session
+	}
 	if until < o.To+limits.Clear {
 		return
 	}

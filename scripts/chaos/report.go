@@ -69,8 +69,8 @@ func (r *result) redisTable() []line {
 		{"of new lives, deliveries that those gaps stand for", fmt.Sprint(v.Skipped)},
 		{"lost before anybody had seen it, so that no gap was told", fmt.Sprint(v.Unseen)},
 		{"sessions told that a topic is stale", fmt.Sprint(v.Stale)},
-		{"of those connected while Redis was silent, told and cleared after", fmt.Sprintf("%d, %.1f s, %.1f s at most",
-			v.Outages, v.ToldAfter.Seconds(), v.ClearAfter.Seconds())},
+		{"of those connected while Redis was silent, told and cleared after", fmt.Sprintf("%d, %.1f s (%s), %.1f s at most",
+			v.Outages, v.ToldAfter.Seconds(), v.ToldLast, v.ClearAfter.Seconds())},
 		{"told of a gap, or lost without one, against the rules", fmt.Sprint(v.Counts[badGap] + v.Counts[badEpoch] + v.Counts[badUntold])},
 	}
 }
