@@ -45,7 +45,8 @@ func (w *world) listen() {
 	}
 }
 
-// vanished reports whether the message that a client has a part of can't be had any more.
+// vanished reports whether the message that a client has a part of can't be had any more, or what was before it, of which the client
+// is told first.
 func (w *world) vanished(c *modelClient) bool {
 	h := c.strip.HalfWay()
 	v := c.views[c.half]
@@ -53,7 +54,7 @@ func (w *world) vanished(c *modelClient) bool {
 		return false
 	}
 	f := v.truth.at(h.Header.Position.ID)
-	return f == nil || f.fate != stands || v.truth.lost
+	return f == nil || f.fate != stands || v.truth.lost || v.truth.trimmedWithin(v.at.ID, f.id)
 }
 
 func (c *modelClient) hear(said word) error {
@@ -204,7 +205,7 @@ func (m *member) remembers(v *view) bool {
 	s := m.g.slots[v.truth.slot]
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	return s.topics[v.topic] != nil || s.warm && !v.at.ID.Less(s.at.ID)
+	return s.topics[v.topic] != nil || s.warm && !v.at.ID.Less(s.at.ID) || !v.at.ID.Less(v.truth.top())
 }
 
 func (w *world) actSubscribe(t *rapid.T) {
