@@ -24,8 +24,14 @@ type freshness struct {
 func (s *slot) freshness(now time.Time) freshness {
 	f := s.freshnessAt(s.at)
 	f.lag = max(f.lag, now.Sub(s.seen).Milliseconds())
-	f.stale = s.stale.Load()
+	f.stale = s.stale.Load() || s.late(f.lag, now)
 	return f
+}
+
+// late reports whether a lag is too long for quiet; with mu held. A tail that has just been placed has a beacon coming, which tells
+// whether the stream is quiet or the tail lags behind.
+func (s *slot) late(lag int64, now time.Time) bool {
+	return s.warm && lag > s.g.cfg.StaleAfter.Milliseconds() && (s.stale.Load() || now.Sub(s.placed) >= 2*s.g.cfg.Beacon)
 }
 
 // freshnessAt is that of a session which stands at p.
@@ -110,10 +116,7 @@ func (s *slot) age(now time.Time) (stale bool) {
 	touched := few[:0]
 	s.mu.Lock()
 	was := s.stale.Load()
-	stale = s.warm && s.freshness(now).lag > s.g.cfg.StaleAfter.Milliseconds()
-	if !was && now.Sub(s.placed) < 2*s.g.cfg.Beacon {
-		stale = false // a beacon is coming, which tells whether the stream is quiet or the tail lags behind
-	}
+	stale = s.late(s.freshness(now).lag, now)
 	if was != stale {
 		s.stale.Store(stale)
 		if stale {
@@ -153,6 +156,7 @@ type exodus struct {
 }
 
 const (
+	firstProbe = 1000   // until the first is offered: when it is Redis that hangs, all gateways have noticed by then, ms
 	probeFor   = 2000   // how long a session that was offered may take to go, ms
 	probeAgain = 5000   // until the next is offered, ms
 	offerAgain = 60_000 // until the same one is, ms
@@ -166,6 +170,8 @@ func (w *worker) exodus() {
 	}
 	x, now := &w.leaving, w.loop.Now()
 	switch {
+	case x.next == 0:
+		x.next = now + firstProbe
 	case x.open:
 		x.owed += w.g.cfg.drainRate(uint64(len(w.sessions))) / float64(len(w.g.workers)) * freshnessEvery.Seconds()
 		if w.offer(int(x.owed), now) == nil && x.owed >= 1 {
@@ -173,7 +179,7 @@ func (w *worker) exodus() {
 		}
 		x.owed -= float64(int(x.owed))
 	case x.probe != nil && !x.probe.conn.Open():
-		*x = exodus{open: true}
+		*x = exodus{open: true, next: now}
 	case x.probe != nil && now >= x.next:
 		*x = exodus{next: now + probeAgain}
 	case x.probe == nil && now >= x.next:

@@ -172,11 +172,34 @@ func TestPositionThatNeverCame(t *testing.T) {
 	})
 }
 
+// What a heartbeat says does not wait for the next look at the slot: a client that has come from a gateway that had looked already
+// would be told that all is fresh.
+func TestStaleAtOnce(t *testing.T) {
+	r := start(t, nil)
+	s := r.g.slots[r.g.slotOf("finals")]
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	now := time.Now()
+	s.seen, s.placed = now, now
+	if f := s.freshness(now); f.stale {
+		t.Errorf("got %+v, want it to be fresh", f)
+	}
+	s.seen = now.Add(-r.g.cfg.StaleAfter - time.Millisecond)
+	if f := s.freshness(now); f.stale {
+		t.Errorf("got %+v of a tail that was just placed, want it to be fresh", f)
+	}
+	s.placed = now.Add(-time.Minute)
+	if f := s.freshness(now); !f.stale {
+		t.Errorf("got %+v, want it to be stale", f)
+	}
+}
+
 // Sessions of stale slots are offered to other gateways: one, and the others when that is taken. Who is not taken stays.
 func TestStaleSessionsAreOffered(t *testing.T) {
 	bothLoops(t, func(c *Config) { quick(c); c.Loops = 1 }, func(t *testing.T, r *rig) {
 		const n = 5
 		offered := make(chan *legClient, 2*n)
+		told := make(chan time.Time, n)
 		var legs []*legClient
 		for range n {
 			l := r.leg("quiet", upgradeHeaders...)
@@ -190,14 +213,23 @@ func TestStaleSessionsAreOffered(t *testing.T) {
 					if err != nil {
 						return
 					}
-					if h.Kind == leg.Move {
+					switch h.Kind {
+					case leg.Move:
 						offered <- l
+					case leg.Beacon:
+						select {
+						case told <- time.Now():
+						default:
+						}
 					}
 				}
 			}()
 		}
 		r.redis.SetError("LOADING in a test")
 		probe := <-offered
+		if waited := time.Since(<-told); waited < firstProbe*time.Millisecond*8/10 {
+			t.Errorf("the first was offered %v after it was told: others may not have noticed yet that Redis hangs", waited)
+		}
 		testcluster.Soon(t, "the next one is offered, because nobody took the first", func() bool { return r.g.metrics.offered.Load() == 2 })
 		if other := <-offered; other == probe {
 			t.Error("the same session was offered again at once")
