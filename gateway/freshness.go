@@ -194,8 +194,9 @@ func (w *worker) offer(n int, now int64) (last *session) {
 		if !f.topic.slot.stale.Load() {
 			continue
 		}
-		for _, sub := range f.subs {
-			s := sub.session
+		// Backwards, because a session that ends makes room for the last one.
+		for i := len(f.subs) - 1; i >= 0; i-- {
+			s := f.subs[i].session
 			if n == 0 {
 				return last
 			}

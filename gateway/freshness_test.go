@@ -12,6 +12,7 @@ import (
 	"github.com/fasthttp/websocket"
 	"github.com/prometheus/client_golang/prometheus/testutil"
 
+	"github.com/ringside-edge/ringside/internal/eventloop"
 	"github.com/ringside-edge/ringside/internal/position"
 	"github.com/ringside-edge/ringside/internal/testcluster"
 	"github.com/ringside-edge/ringside/leg"
@@ -242,5 +243,26 @@ func TestStaleSessionsAreOffered(t *testing.T) {
 		testcluster.Soon(t, "who is not taken stays", func() bool { return r.g.Sessions() == 1 })
 		r.redis.SetError("")
 		testcluster.Soon(t, "it is fresh again", func() bool { return r.g.Ready() == nil })
+	})
+}
+
+// Sessions that end while they are offered, because their routers are gone, end nothing else.
+func TestOfferOfWhoIsGone(t *testing.T) {
+	bothLoops(t, func(c *Config) { c.Loops = 1 }, func(t *testing.T, r *rig) {
+		const n = 5
+		for range n {
+			r.leg("quiet", upgradeHeaders...).opened()
+		}
+		w := r.g.workers[0]
+		w.loop.Post(eventloop.NoteFunc(func() {
+			for _, s := range w.sessions {
+				if err := s.conn.CloseWrite(); err != nil {
+					t.Error(err)
+				}
+			}
+			r.g.slots[r.g.slotOf("quiet")].stale.Store(true)
+			w.offer(n, w.loop.Now())
+		}))
+		testcluster.Soon(t, "they have ended", func() bool { return r.g.Sessions() == 0 })
 	})
 }
