@@ -88,6 +88,11 @@ func (w *world) felt() {
 		if !t.unfelt {
 			continue
 		}
+		for _, m := range w.members { // who owns the slot is sure to know what it has had
+			if owner, _ := w.ring.Owner(t.slot); owner.ID == m.id {
+				m.flow(w)
+			}
+		}
 		w.until(fmt.Sprintf("slot %d has a new epoch", t.slot), func() bool {
 			e := w.epochOf(t)
 			return e != 0 && e != t.epoch
@@ -100,6 +105,9 @@ func (w *world) felt() {
 // settle waits until the tails have come to the end: that of a slot's owner must, another that is read as well.
 func (w *world) settle() {
 	w.t.Helper()
+	for _, m := range w.members {
+		m.flow(w)
+	}
 	for _, t := range w.slots {
 		owner, _ := w.ring.Owner(t.slot)
 		w.until(fmt.Sprintf("the tails of slot %d have come to the end", t.slot), func() bool {
@@ -180,6 +188,23 @@ func (w *world) actPause(t *rapid.T) {
 	w.note("redis stands still for %v", d)
 	<-time.After(d)
 	w.must(w.redis.Resume())
+}
+
+// actLag has one gateway hear nothing of Redis for a while, so that it is behind the other.
+func (w *world) actLag(t *rapid.T) {
+	m := w.drawMember(t)
+	m.link.stand(true)
+	w.note("%s lags behind", m.id)
+}
+
+func (w *world) actCatchUp(t *rapid.T) { w.drawMember(t).flow(w) }
+
+// flow ends a gateway's lag.
+func (m *member) flow(w *world) {
+	if m.link.still() {
+		m.link.stand(false)
+		w.note("%s catches up", m.id)
+	}
 }
 
 // actPlace gives slots to other owners.

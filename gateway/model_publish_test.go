@@ -44,15 +44,20 @@ func (w *world) keepUp(topic string, n int) {
 	w.t.Helper()
 	w.look()
 	truth := w.slotOf(topic)
+	for _, m := range w.members { // what it is to catch up with comes at once
+		if m.link.still() && m.behind(truth, topic)+n > modelLog/2 {
+			m.flow(w)
+		}
+	}
 	w.until("those that read keep up with "+topic, func() bool {
 		for _, m := range w.members {
-			if warm, at := m.tail(truth.slot); warm && truth.messages(topic, at.ID)+n > modelLog/2 {
+			if m.behind(truth, topic)+n > modelLog/2 {
 				return false
 			}
 		}
 		for _, c := range w.clients {
 			v := c.views[topic]
-			if c.conn == nil || c.holds || v == nil || v.leaving {
+			if c.conn == nil || c.holds || v == nil || v.leaving || c.member.link.still() {
 				continue
 			}
 			from := v.at.ID
@@ -65,6 +70,15 @@ func (w *world) keepUp(topic string, n int) {
 		}
 		return true
 	})
+}
+
+// behind is how many messages of a topic a gateway's tail has yet to come to.
+func (m *member) behind(t *truth, topic string) int {
+	warm, at := m.tail(t.slot)
+	if !warm {
+		return 0
+	}
+	return t.messages(topic, at.ID)
 }
 
 // publish publishes by the client of the package, as often as it takes to be acknowledged, and looks whether the answer is true.

@@ -91,6 +91,8 @@ func (w *world) actions() map[string]func(*rapid.T) {
 		"trim unread":         w.actTrimUnread,
 		"interrupt":           w.actInterrupt,
 		"pause":               w.actPause,
+		"lag":                 w.actLag,
+		"catch up":            w.actCatchUp,
 		"place":               w.actPlace,
 		"cool":                w.actCool,
 		"restart":             w.actRestart,
@@ -109,7 +111,7 @@ func (w *world) quiesce() {
 		c.hold(false)
 	}
 	w.felt()
-	w.settle()
+	w.settle() // nobody lags from here on
 	w.until("everybody is greeted", func() bool {
 		w.gather()
 		return w.all(func(v *view) bool { return v.greeted && !v.leaving })

@@ -30,6 +30,7 @@ const (
 type member struct {
 	*rig
 	id      string
+	link    *link
 	changed chan struct{}
 	down    func() error
 }
@@ -84,9 +85,11 @@ func newWorld(t *rapid.T, outer *testing.T, redis *testcluster.RedisServer, conn
 // begin starts the gateways.
 func (w *world) begin() {
 	var err error
-	w.pub, w.pubDown, err = w.link(zap.NewNop())
+	w.pub, w.pubDown, err = connect(w.redis.Addr, zap.NewNop())
 	w.must(err)
 	for _, m := range w.members {
+		m.link, err = newLink(w.redis.Addr)
+		w.must(err)
 		w.must(w.boot(m))
 	}
 	for _, m := range w.members {
@@ -143,9 +146,9 @@ func (w *world) slotOf(topic string) *truth {
 	panic("BUG: gateway: the case has no such topic")
 }
 
-// link connects to Redis.
-func (w *world) link(log *zap.Logger) (*stream.Client, func() error, error) {
-	c, err := stream.New(stream.Config{URL: w.redis.URL(), MaxPayload: modelPayload}, log)
+// connect connects to Redis.
+func connect(addr string, log *zap.Logger) (*stream.Client, func() error, error) {
+	c, err := stream.New(stream.Config{URL: "redis://" + addr, MaxPayload: modelPayload}, log)
 	if err != nil {
 		return nil, nil, err
 	}
@@ -171,7 +174,7 @@ func (w *world) boot(m *member) error {
 	if err != nil {
 		return err
 	}
-	client, down, err := w.link(log)
+	client, down, err := connect(m.link.ln.Addr().String(), log)
 	if err != nil {
 		return err
 	}
@@ -224,9 +227,13 @@ func (w *world) end() {
 	}
 	for _, m := range w.members {
 		if m.down != nil {
+			m.link.stand(false)
 			if err := m.down(); err != nil {
 				w.outer.Errorf("%s: %v", m.id, err)
 			}
+		}
+		if m.link != nil {
+			m.link.close()
 		}
 	}
 	if w.pubDown != nil {
