@@ -48,11 +48,11 @@ type Gateway struct {
 	metrics *metrics
 
 	replaySlots   chan struct{} // bounds the reads of the past under way
+	readers       readers       // they read the past
 	unheardMargin int64
 
 	// Set by Run before anything else is started.
-	ctx        context.Context //nolint:containedctx // the background reads live as long as Run
-	background sync.WaitGroup
+	ctx context.Context //nolint:containedctx // the readers live as long as Run
 
 	sessions   atomic.Int64 // from the handshake on
 	draining   atomic.Bool
@@ -149,7 +149,7 @@ func (g *Gateway) Run(ctx context.Context) error {
 	defer done()
 	_ = g.server.ShutdownWithContext(shutdown)
 	wg.Wait()
-	g.background.Wait()
+	g.readers.wait()
 	stopLoops()
 	loopsDone.Wait()
 	return err

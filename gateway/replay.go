@@ -187,7 +187,7 @@ func (r *replay) ask(id position.ID) (start bool) {
 
 // readPast reads pages of t until nobody asks any more. It returns at once.
 func (g *Gateway) readPast(t *topic) {
-	g.background.Go(func() {
+	g.readers.start(func() {
 		for {
 			t.slot.mu.Lock()
 			from, at := t.replay.from, t.slot.at
