@@ -42,7 +42,7 @@ func TestQuietTailOutlivesItsWakeStream(t *testing.T) {
 // What was acknowledged before a kill -9 is there afterwards, and tails go on in the same epoch without a hole.
 func TestKilledRedisWithAOF(t *testing.T) {
 	kinds(t, func(t *testing.T, k kind) {
-		s := testcluster.NewRedisWith(t, testcluster.RedisOptions{Fsync: "everysec"})
+		s := testcluster.NewRedisWith(t, testcluster.RedisOptions{Fsync: "always"}) // everysec answers before it writes while the disk is busy
 		c := ready(t, start(t, Config{URL: s.URL(), OpTimeout: 500 * time.Millisecond}))
 		h, _ := tailOf(t, c, k, allSlots()...)
 		p := publish(t, c, "finals", "before")

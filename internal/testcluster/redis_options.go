@@ -13,9 +13,10 @@ import (
 type RedisOptions struct {
 	// Dir is where its files stand, such as [SmallDisk.Dir]; empty: [NewRedisWith] makes a directory and removes it.
 	Dir string
-	// Fsync is appendfsync, "always" or "everysec", of a server with an append-only file; empty: it has none. SIGKILL
-	// loses nothing in either case: the file is written before the answer, and only the machine's end loses what
-	// was not synced. To lose a tail on purpose: [RedisServer.Snapshot] and [RedisServer.Restore].
+	// Fsync is appendfsync, "always" or "everysec", of a server with an append-only file; empty: it has none. With always
+	// SIGKILL loses nothing that was answered. With everysec it can lose the last two seconds: while a sync is under way,
+	// as on a busy disk, Redis answers and writes the file later (flushAppendOnlyFile). To lose a tail on purpose:
+	// [RedisServer.Snapshot] and [RedisServer.Restore].
 	Fsync string
 	// Save is when a snapshot is written, as "60 1": after 60 seconds with a change. With it [RedisServer.Stop] writes one
 	// too, and a snapshot that failed makes writes fail. Empty: never.
