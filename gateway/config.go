@@ -45,6 +45,10 @@ type Config struct {
 	LogBytes      int           // 4 MiB: bytes of a topic's log, encodings included
 	LogTotalBytes int           // 256 MiB: bytes of all logs
 	LogLinger     time.Duration // 1m: how long a topic's log outlives its last session
+
+	// Of tests.
+	firstBeat  time.Duration // 1s: until the first heartbeat of a session that was taken over
+	firstProbe time.Duration // 1s: until the first session of a stale slot is offered: when it is Redis that hangs, all gateways have noticed by then
 }
 
 // Deps are what a gateway works with. All are required.
@@ -89,6 +93,8 @@ func (c *Config) setDefaults() error {
 	orElse(&c.LogBytes, 4<<20)
 	orElse(&c.LogTotalBytes, 256<<20)
 	orElse(&c.LogLinger, time.Minute)
+	orElse(&c.firstBeat, time.Second)
+	orElse(&c.firstProbe, time.Second)
 	return c.validate()
 }
 

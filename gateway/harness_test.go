@@ -63,7 +63,7 @@ func startOn(t *testing.T, redis string, state ring.State, change func(*Config))
 	if r.stream, err = stream.New(stream.Config{URL: "redis://" + redis, MaxPayload: maxPayload}, zap.NewNop()); err != nil {
 		t.Fatal(err)
 	}
-	cfg := Config{ID: "g1", Listen: "127.0.0.1:0"}
+	cfg := Config{ID: "g1", Listen: "127.0.0.1:0", firstBeat: time.Hour}
 	if change != nil {
 		change(&cfg)
 	}

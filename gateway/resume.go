@@ -130,6 +130,8 @@ func (s *session) goOn() {
 		return
 	}
 	s.resume = nil // first: to follow a topic may lead here again
+	// Its client may have been told that a topic is stale, or not know yet.
+	s.nextBeat = min(s.nextBeat, s.worker.loop.Now()+s.worker.g.cfg.firstBeat.Milliseconds())
 	for _, t := range r.rest {
 		if s.conn.Open() && s.find(t.Name) == nil {
 			s.follow(s.sub(t.Name, r.topic), t)
