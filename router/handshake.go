@@ -4,6 +4,7 @@ import (
 	"bytes"
 	"encoding/base64"
 	"errors"
+	"net/netip"
 	"strings"
 	"time"
 
@@ -18,9 +19,11 @@ type handshake struct {
 	deadline time.Time // of the whole handshake
 	uri      string    // request target as it came
 	host     string
-	client   string // the client's address, without a port
-	slot     int    // of its topic
-	block    []byte // header fields as they came, up to and with the blank line
+	peer     netip.Addr // who sent the request to us: the client, or its nearest HTTP proxy
+	addr     netip.Addr // the client's address: no 4in6, no zone
+	client   string     // the same as text
+	slot     int        // of its topic
+	block    []byte     // header fields as they came, up to and with the blank line
 
 	websocket  bool   // else an event stream
 	key        string // of a WebSocket handshake

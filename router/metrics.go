@@ -67,6 +67,7 @@ type metrics struct {
 	adopted      atomic.Uint64
 	fallbacks    atomic.Uint64
 	acceptErrors atomic.Uint64
+	proxied      [proxyOutcomes]atomic.Uint64
 	refusals     *prometheus.CounterVec
 	handshakes   prometheus.Histogram
 	moveTime     prometheus.Histogram
@@ -206,6 +207,9 @@ func (r *Router) collectCounters(ch chan<- prometheus.Metric) {
 		for outcome := range moveOutcomes {
 			counter(descMoves, r.metrics.moves[reason][outcome].Load(), reason.String(), outcome.String())
 		}
+	}
+	for outcome := range proxyOutcomes {
+		counter(descProxy, r.metrics.proxied[outcome].Load(), outcome.String())
 	}
 	counter(descHandover, r.metrics.handedOver.Load(), "given")
 	counter(descHandover, r.metrics.adopted.Load(), "taken")

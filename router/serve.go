@@ -26,7 +26,9 @@ func (r *Router) handle(ctx *fasthttp.RequestCtx) {
 	hs, no := r.parse(ctx)
 	if no == nil {
 		hs.deadline = began.Add(r.cfg.HandshakeTimeout)
-		hs.client = ctx.RemoteIP().String()
+		hs.peer = c.peer
+		hs.addr = clientOf(c.peer, hs.forwardedFor, r.cfg.TrustedProxies)
+		hs.client = hs.addr.String()
 		no = r.admit()
 	}
 	if no != nil {

@@ -60,6 +60,8 @@ type Router struct {
 	// Longer ones are answered with 414.
 	MaxURL Size `name:"max-url" group:"Limits" default:"2KiB" min:"256B" max:"16KiB" help:"Longest request target."`
 
+	ClientAddr
+
 	// A successor connects there; it must be of the same user. SIGUSR2 needs none: it starts the successor itself.
 	TakeoverSocket string `group:"Takeover" placeholder:"PATH" example:"/run/ringside/takeover" help:"Where a new process may take this one's place: a UNIX socket."`
 	// Everything else in the configuration is read anew; the listeners stay as they are.

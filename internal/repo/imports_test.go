@@ -47,6 +47,7 @@ var onlyIn = map[string][]string{
 	"github.com/hashicorp/memberlist":         {"gossip"},
 	"github.com/redis/rueidis":                {"stream"},
 	"github.com/fasthttp/websocket":           {"gateway", "cmd/ringside", "internal/testcluster", "internal/e2e", "scripts/"},
+	"github.com/pires/go-proxyproto":          {"router"},
 	"github.com/alicebob/miniredis/v2":        {"cmd/ringside"},
 	"github.com/alecthomas/kong":              {"internal/config", "cmd/ringside"},
 	"gopkg.in/yaml.v3":                        {"internal/config"},
