@@ -24,6 +24,9 @@ func quick(c *Config) {
 	c.Beacon, c.StaleAfter, c.Heartbeat = 300*time.Millisecond, 1500*time.Millisecond, time.Hour
 }
 
+// usual has beacons as they are by default.
+func usual(c *Config) { c.Beacon, c.StaleAfter = time.Second, 4*time.Second }
+
 // heartbeat is the next message, which must be a heartbeat.
 type heartbeat struct {
 	Type, Position string
@@ -176,7 +179,7 @@ func TestPositionThatNeverCame(t *testing.T) {
 // What a heartbeat says does not wait for the next look at the slot: a client that has come from a gateway that had looked already
 // would be told that all is fresh.
 func TestStaleAtOnce(t *testing.T) {
-	r := start(t, nil)
+	r := start(t, usual)
 	s := r.g.slots[r.g.slotOf("finals")]
 	s.mu.Lock()
 	defer s.mu.Unlock()

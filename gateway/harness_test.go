@@ -63,7 +63,8 @@ func startOn(t *testing.T, redis string, state ring.State, change func(*Config))
 	if r.stream, err = stream.New(stream.Config{URL: "redis://" + redis, MaxPayload: maxPayload}, zap.NewNop()); err != nil {
 		t.Fatal(err)
 	}
-	cfg := Config{ID: "g1", Listen: "127.0.0.1:0", firstBeat: time.Hour}
+	// Without beacons and first heartbeats: records come in the order that a test says, however long it takes.
+	cfg := Config{ID: "g1", Listen: "127.0.0.1:0", Beacon: time.Hour, StaleAfter: 4 * time.Hour, firstBeat: time.Hour}
 	if change != nil {
 		change(&cfg)
 	}
