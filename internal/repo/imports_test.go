@@ -18,6 +18,7 @@ var mayImport = map[string][]string{
 	"router":  {"ring", "leg", "internal/..."},
 	"gateway": {"ring", "leg", "stream", "internal/..."},
 
+	"internal/admission":  {},
 	"internal/topic":      {},
 	"internal/fault":      {},
 	"internal/position":   {},
