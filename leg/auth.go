@@ -62,6 +62,7 @@ const maxSkew = 60 * time.Second
 type Keyring struct {
 	keys    [][]byte
 	tickets []cipher.AEAD
+	passes  [][]byte
 }
 
 // NewKeyring makes a keyring of one secret or more. The keys that sign are derived from the secrets, so that the same
@@ -77,6 +78,7 @@ func NewKeyring(secrets ...string) (*Keyring, error) {
 		}
 		k.keys = append(k.keys, derive(s, "ringside leg "+Version))
 		k.tickets = append(k.tickets, newSealer(derive(s, "ringside ticket")))
+		k.passes = append(k.passes, derive(s, "ringside pass"))
 	}
 	return k, nil
 }
