@@ -10,6 +10,7 @@ import (
 	"go.uber.org/zap"
 
 	"github.com/ringside-edge/ringside/internal/eventloop"
+	"github.com/ringside-edge/ringside/internal/topicrule"
 	"github.com/ringside-edge/ringside/leg"
 	"github.com/ringside-edge/ringside/ring"
 	"github.com/ringside-edge/ringside/stream"
@@ -45,6 +46,8 @@ type Config struct {
 	LogBytes      int           // 4 MiB: bytes of a topic's log, encodings included
 	LogTotalBytes int           // 256 MiB: bytes of all logs
 	LogLinger     time.Duration // 1m: how long a topic's log outlives its last session
+
+	Rules *topicrule.Rules // none: how topics differ; the same on all gateways
 
 	// Of tests.
 	firstBeat  time.Duration // 1s: until the first heartbeat of a session that was taken over

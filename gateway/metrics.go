@@ -147,6 +147,7 @@ var (
 	descStale      = desc("stale_entries_total", "Entries that came again, or late, and were dropped.")
 	descTails      = desc("tails_missing", "Owned slots whose tail does not stand.")
 	descLeaving    = desc("sessions_leaving", "Sessions that were told to go elsewhere and have not gone yet.")
+	descRules      = desc("topic_rules_hash", "Checksum of the file of topic rules, 0 without one: equal on all gateways, or they treat topics differently.")
 	descDraining   = desc("draining", "1 while the gateway drains.")
 )
 
@@ -184,6 +185,7 @@ func (g *Gateway) Collect(ch chan<- prometheus.Metric) {
 	gauge(descTopics, float64(g.topicCount.Load()))
 	gauge(descLogBytes, float64(g.logBytes.Load()))
 	gauge(descLogLimit, float64(g.cfg.LogTotalBytes))
+	gauge(descRules, float64(g.cfg.Rules.Hash()))
 	gauge(descTails, float64(g.tails.missingNow()))
 	draining := 0.0
 	if g.draining.Load() {

@@ -34,6 +34,10 @@ type gatewayNode struct {
 
 // newGateway binds the gateway's three ports. Nothing runs; on an error nothing is left bound.
 func newGateway(cfg config.Gateway, log *zap.Logger, leave *trigger) (*gatewayNode, error) {
+	rules, err := loadTopicRules(cfg.TopicRules, log)
+	if err != nil {
+		return nil, err
+	}
 	c, err := newCore(settings{
 		id: string(cfg.ID), role: ring.RoleGateway, weight: cfg.Weight, admin: cfg.Admin, gossip: cfg.Gossip, listen: cfg.Listen,
 		drain: cfg.DrainWindow, Cluster: cfg.Cluster, Streams: cfg.Streams,
@@ -45,7 +49,7 @@ func newGateway(cfg config.Gateway, log *zap.Logger, leave *trigger) (*gatewayNo
 		ID: string(cfg.ID), Listen: string(cfg.Listen), Loops: cfg.Loops, Portable: cfg.Portable,
 		Heartbeat: cfg.Heartbeat, HandshakeTimeout: cfg.HandshakeTimeout, WriteTimeout: cfg.WriteTimeout,
 		ReplayTimeout: cfg.ReplayTimeout, KeepAlive: cfg.KeepAlive, AckTimeout: cfg.AckTimeout, DrainWindow: cfg.DrainWindow,
-		StaleAfter: cfg.StaleAfter, Beacon: cfg.Beacon,
+		StaleAfter: cfg.StaleAfter, Beacon: cfg.Beacon, Rules: rules,
 		DrainMin: cfg.DrainMin, DrainMax: cfg.DrainMax, MoveGrace: cfg.MoveGrace,
 		MaxHeader: int(cfg.MaxHeader), MaxFrame: int(cfg.MaxFrame), MaxTopics: cfg.MaxTopics, MaxControl: int(cfg.MaxControl), MaxSessions: cfg.MaxSessions,
 		LogEntries: cfg.LogEntries, LogBytes: int(cfg.LogBytes), LogTotalBytes: int(cfg.LogTotalBytes), LogLinger: cfg.LogLinger,

@@ -13,6 +13,8 @@ type Dev struct {
 	// Without one, messages live in this process and end with it.
 	Redis RedisURL `placeholder:"URL" example:"redis://127.0.0.1:6379" help:"Redis server; by default one inside this process."`
 
+	TopicRules
+
 	Logging
 }
 

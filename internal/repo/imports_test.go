@@ -20,6 +20,7 @@ var mayImport = map[string][]string{
 
 	"internal/admission":  {},
 	"internal/topic":      {},
+	"internal/topicrule":  {"internal/topic"},
 	"internal/fault":      {},
 	"internal/position":   {},
 	"internal/wsframe":    {},
@@ -51,7 +52,7 @@ var onlyIn = map[string][]string{
 	"github.com/pires/go-proxyproto":          {"router"},
 	"github.com/alicebob/miniredis/v2":        {"cmd/ringside"},
 	"github.com/alecthomas/kong":              {"internal/config", "cmd/ringside"},
-	"gopkg.in/yaml.v3":                        {"internal/config"},
+	"gopkg.in/yaml.v3":                        {"internal/config", "internal/topicrule"},
 	"github.com/HdrHistogram/hdrhistogram-go": {"scripts/"},
 	"golang.org/x/sys":                        {"internal/eventloop"}, // and files called *_linux.go
 }
