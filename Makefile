@@ -4,6 +4,7 @@
 GO ?= go
 BINARY := bin/ringside
 GOLANGCI := github.com/golangci/golangci-lint/v2/cmd/golangci-lint@v2.15.0
+BUF := github.com/bufbuild/buf/cmd/buf@v1.59.0
 
 # Passed to `go test`: `make test TESTFLAGS='-run Drain -v'`.
 TESTFLAGS ?=
@@ -103,6 +104,10 @@ fmt: ## Format the code
 .PHONY: lint
 lint: ## Run golangci-lint, pinned
 	$(GO) run $(GOLANGCI) run ./...
+
+.PHONY: proto
+proto: ## Write the Go code of the gRPC service anew
+	cd gateway/auth/apprpc && $(GO) run $(BUF) generate
 
 .PHONY: darwin
 darwin: ## Build and vet for macOS: the portable event loop

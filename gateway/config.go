@@ -61,6 +61,7 @@ type Deps struct {
 	Stream  *stream.Client                   // run by the caller
 	Keys    *leg.Keyring                     // what makes a router's headers credible
 	Log     *zap.Logger
+	Access  *Access // who may follow what; nil: everybody everything
 }
 
 // descriptorReserve is what a gateway keeps of its descriptors for everything but sessions.

@@ -14,6 +14,7 @@ import (
 	"github.com/valyala/fasthttp"
 	"go.uber.org/zap"
 
+	"github.com/ringside-edge/ringside/gateway/auth"
 	"github.com/ringside-edge/ringside/internal/eventloop"
 	"github.com/ringside-edge/ringside/internal/position"
 	topics "github.com/ringside-edge/ringside/internal/topic"
@@ -32,6 +33,10 @@ type request struct {
 	stale   bool   // it may be stale: better than to be without a gateway
 	session uint64 // its ID
 	client  string // the client's address; of a session on a leg
+
+	grant   *auth.Grant // nil for an open topic's
+	sealed  []byte      // the ticket that the router has, or gets
+	refused *refusal    // the session begins only to tell why it is refused
 }
 
 // refusal is a handshake that is turned down. Its reason is a JSON error, and a label of
@@ -41,6 +46,7 @@ type refusal struct {
 	reason  string
 	message string
 	retry   time.Duration // 0: no Retry-After
+	final   bool          // other gateways would say the same
 }
 
 func (r *refusal) Error() string { return r.reason + ": " + r.message }
@@ -107,14 +113,20 @@ func (g *Gateway) handleSession(ctx *fasthttp.RequestCtx) {
 	if err == nil {
 		err = g.admit(req)
 	}
+	if err == nil {
+		err = g.letIn(ctx, req)
+	}
 	if err != nil {
 		g.refuse(ctx, err)
 		return
 	}
 	if req.onLeg {
-		ctx.Response.Header.Set(leg.HeaderLeg, leg.Version)
-		ctx.Response.Header.Set(leg.HeaderShard, g.cfg.ID)
-		ctx.Response.Header.Set(leg.HeaderTicket, g.ticket(req))
+		if req.refused == nil {
+			req.sealed = g.deps.Keys.Seal(req.asTicket())
+		}
+		for _, f := range g.legFields(req) {
+			ctx.Response.Header.Set(f[0], f[1])
+		}
 	}
 	if req.format == formatSSE {
 		g.acceptSSE(ctx, req)
@@ -127,11 +139,11 @@ func (g *Gateway) handleSession(ctx *fasthttp.RequestCtx) {
 func (g *Gateway) admit(req *request) *refusal {
 	switch {
 	case g.draining.Load():
-		return &refusal{fasthttp.StatusServiceUnavailable, "draining", "this gateway drains", retryAfter}
+		return &refusal{fasthttp.StatusServiceUnavailable, "draining", "this gateway drains", retryAfter, false}
 	case !req.stale && !g.slots[g.slotOf(req.topic)].vouches():
-		return &refusal{fasthttp.StatusServiceUnavailable, "stale", "what this gateway knows of the topic is too old", retryAfter}
+		return &refusal{fasthttp.StatusServiceUnavailable, "stale", "what this gateway knows of the topic is too old", retryAfter, false}
 	case !g.reserve():
-		return &refusal{fasthttp.StatusServiceUnavailable, "full", "this gateway has all the sessions that it takes", retryAfter}
+		return &refusal{fasthttp.StatusServiceUnavailable, "full", "this gateway has all the sessions that it takes", retryAfter, false}
 	}
 	return nil
 }
@@ -278,10 +290,24 @@ func (g *Gateway) acceptSSE(ctx *fasthttp.RequestCtx, req *request) {
 	head := "HTTP/1.1 200 OK\r\nContent-Type: text/event-stream\r\nCache-Control: no-store\r\n" +
 		"Connection: close\r\nX-Accel-Buffering: no\r\nAccess-Control-Allow-Origin: *\r\n"
 	if req.onLeg {
-		head += g.legHead() + leg.HeaderTicket + ": " + g.ticket(req) + "\r\n"
+		for _, f := range g.legFields(req) {
+			head += f[0] + ": " + f[1] + "\r\n"
+		}
 	}
 	ctx.HijackSetNoResponse(true)
 	ctx.Hijack(func(c net.Conn) { g.handOver(c, req, []byte(head+"\r\n")) })
+}
+
+// legFields are the header fields by which the answer is a leg's.
+func (g *Gateway) legFields(req *request) [][2]string {
+	fs := [][2]string{{leg.HeaderLeg, leg.Version}, {leg.HeaderShard, g.cfg.ID}}
+	if req.sealed != nil {
+		fs = append(fs, [2]string{leg.HeaderTicket, leg.TicketText(req.sealed)})
+	}
+	if req.grant.Owes() {
+		fs = append(fs, [2]string{leg.HeaderFarewell, leg.Version})
+	}
+	return fs
 }
 
 // handOver takes the connection out of the HTTP server and gives it to a loop.
@@ -296,9 +322,10 @@ func (g *Gateway) handOver(c net.Conn, req *request, head []byte) {
 		g.log.Debug("a session's socket is without its options", zap.Error(err)) // the peer is gone already
 	}
 	w := g.byLoop[g.group.Next()]
-	s := &session{worker: w, id: req.session, format: req.format, onLeg: req.onLeg}
+	s := &session{worker: w, id: req.session, format: req.format, onLeg: req.onLeg, access: newAccess(req)}
 	a := &arrival{
 		session: s, fd: fd, topic: req.topic, since: req.since, resumed: req.resumed, goesOn: req.goesOn, head: head, early: early,
+		refused: req.refused,
 	}
 	if !w.loop.Post(a) {
 		eventloop.CloseFD(fd)
@@ -317,7 +344,12 @@ func (g *Gateway) refuse(ctx *fasthttp.RequestCtx, no *refusal) {
 	ctx.SetStatusCode(no.status)
 	ctx.SetContentType("application/json")
 	ctx.Response.Header.Set("Cache-Control", "no-store")
+	if no.final {
+		ctx.Response.Header.Set(leg.HeaderFinal, leg.Version)
+	}
 	switch {
+	case no.status == fasthttp.StatusUnauthorized:
+		ctx.Response.Header.Set("WWW-Authenticate", "Bearer")
 	case no.retry > 0:
 		ctx.Response.Header.Set("Retry-After", strconv.Itoa(int(no.retry.Seconds())))
 	case no.status == fasthttp.StatusUpgradeRequired:

@@ -5,6 +5,7 @@ import (
 
 	"github.com/prometheus/client_golang/prometheus"
 
+	"github.com/ringside-edge/ringside/gateway/auth"
 	topics "github.com/ringside-edge/ringside/internal/topic"
 	"github.com/ringside-edge/ringside/internal/wsframe"
 )
@@ -70,7 +71,7 @@ var (
 		"draining", "stale", "full", "method", "body", "position", "not_a_session", "subprotocol", "leg_version", "leg_auth", "websocket",
 		"ticket", "header_too_large", "slow_request", "http",
 	}
-	messageReasons = []string{"raw_takes_none", "binary", "json", "type", "topic", "position", "topics"}
+	messageReasons = []string{"raw_takes_none", "binary", "json", "type", "topic", "position", "topics", "busy"}
 )
 
 func newMetrics() *metrics {
@@ -89,6 +90,10 @@ func newMetrics() *metrics {
 	}
 	for _, r := range refusalReasons { // so that a rate shows the first one
 		m.refused.WithLabelValues(r)
+	}
+	for _, r := range auth.Reasons() {
+		m.refused.WithLabelValues(r)
+		m.bad.WithLabelValues(r)
 	}
 	for _, r := range topics.Reasons {
 		m.refused.WithLabelValues("topic_" + r)

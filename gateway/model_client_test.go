@@ -287,5 +287,6 @@ func (c *modelClient) LegAck(n uint64) {
 }
 
 func (c *modelClient) LegMove()            {}
+func (c *modelClient) LegRenew([]byte)     {}
 func (c *modelClient) LegEnd()             {}
 func (c *modelClient) LegUnknown(leg.Kind) {}

@@ -133,6 +133,7 @@ func (f *follower) LegAck(n uint64) {
 }
 
 func (f *follower) LegMove()              { f.moves++ }
+func (f *follower) LegRenew([]byte)       {}
 func (f *follower) LegEnd()               { f.t.Error("the session was ended") }
 func (f *follower) LegUnknown(k leg.Kind) { f.t.Errorf("a record of kind %d", k) }
 func (f *follower) has(last string) bool  { return bytes.Contains(f.client, []byte(last)) }

@@ -22,7 +22,10 @@ const (
 	HeaderClient = "Ringside-Client" // request: the client's address
 	HeaderAuth   = "Ringside-Auth"   // request: what [Keyring.Sign] returns
 	HeaderStale  = "Ringside-Stale"  // request to resume: a gateway that lags behind will do, the others have refused
-	HeaderTicket = "Ringside-Ticket" // answer: the session's ticket; request to resume: the same, once more
+	HeaderFinal  = "Ringside-Final"  // answer of 503: other gateways would say the same, the client gets it
+	// HeaderFarewell asks the router, in the answer, for a [Farewell] when it takes the session elsewhere.
+	HeaderFarewell = "Ringside-Farewell"
+	HeaderTicket   = "Ringside-Ticket" // answer: the session's ticket; request to resume: the same, once more
 
 	Version = "v1" // of the leg
 )

@@ -1,6 +1,7 @@
 package router
 
 import (
+	"bytes"
 	"slices"
 	"unique"
 
@@ -19,6 +20,8 @@ type home struct {
 	half   unique.Handle[string] // the topic of a message that is half way to the client, once its leg is gone
 	move   *move                 // under way; nil as a rule
 	begun  bool                  // a gateway has told of topics
+
+	farewell bool // its gateways want to be told when they lose it to another one
 }
 
 // standing is where a session stands in a topic: everything up to the position has been handed to the client.
@@ -88,6 +91,23 @@ func (s *session) LegMove() {
 	s.w.counts.records[recordMove].add(1)
 	if s.movable() {
 		s.lookForHome(moveDrain)
+	}
+}
+
+// LegRenew implements leg.Sink.
+func (s *session) LegRenew(sealed []byte) {
+	s.w.counts.records[recordRenew].add(1)
+	if s.home != nil {
+		s.home.ticket = bytes.Clone(sealed)
+	}
+}
+
+// sayFarewell tells the gateway, where it wants to know, that the session is not over but goes on elsewhere. A socket that takes
+// nothing any more is not waited for.
+func (s *session) sayFarewell() {
+	if s.home.farewell && s.upstream.Open() {
+		w := leg.Farewell(s.home.ticket)
+		_, _ = s.upstream.Write(w[:]) // it is best effort
 	}
 }
 

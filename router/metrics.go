@@ -33,12 +33,13 @@ const (
 	recordTopic
 	recordEnd
 	recordMove
+	recordRenew
 	recordUnknown
 	recordKinds
 )
 
 func (k recordKind) String() string {
-	return [recordKinds]string{"position", "topic", "end", "move", "unknown"}[k]
+	return [recordKinds]string{"position", "topic", "end", "move", "renew", "unknown"}[k]
 }
 
 // counts are counted by one loop. Each loop's are memory of their own, padded against the neighbours'.

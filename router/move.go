@@ -87,6 +87,7 @@ func (s *session) movable() bool {
 
 // loseLeg lets go of the leg. What the client has sent and nobody has acknowledged stays.
 func (s *session) loseLeg() {
+	s.sayFarewell()
 	s.upstream.Close()
 	s.home.lost(s.strip.Half())
 	s.strip.NextLeg()

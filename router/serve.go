@@ -130,7 +130,7 @@ func (t *takeover) home() *home {
 	if t.ticket == nil {
 		return nil
 	}
-	return &home{shard: t.up.shard, ticket: t.ticket}
+	return &home{shard: t.up.shard, ticket: t.ticket, farewell: t.up.answer.farewell}
 }
 
 func (t *takeover) fail(err error) {

@@ -45,6 +45,10 @@ func newGateway(cfg config.Gateway, log *zap.Logger, leave *trigger) (*gatewayNo
 	if err != nil {
 		return nil, err
 	}
+	access, err := newAccess(cfg.Auth, log)
+	if err != nil {
+		return nil, err
+	}
 	g, err := gateway.New(gateway.Config{
 		ID: string(cfg.ID), Listen: string(cfg.Listen), Loops: cfg.Loops, Portable: cfg.Portable,
 		Heartbeat: cfg.Heartbeat, HandshakeTimeout: cfg.HandshakeTimeout, WriteTimeout: cfg.WriteTimeout,
@@ -56,12 +60,14 @@ func newGateway(cfg config.Gateway, log *zap.Logger, leave *trigger) (*gatewayNo
 	}, gateway.Deps{
 		Ring:    c.ring,
 		Changed: func() (<-chan struct{}, func()) { return c.gossip().Changed() },
-		Stream:  c.stream, Keys: c.keys, Log: log.Named("gateway"),
+		Stream:  c.stream, Keys: c.keys, Log: log.Named("gateway"), Access: access,
 	})
 	if err != nil {
+		access.Guard.Close()
 		return nil, notBound("listen", cfg.Listen, err)
 	}
-	c.closers = append(c.closers, g.Close)
+	c.closers = append(c.closers, g.Close, func() error { access.Guard.Close(); return nil })
+	c.registry.MustRegister(access.Guard)
 	if err := c.build(g, nil); err != nil {
 		c.release()
 		return nil, err

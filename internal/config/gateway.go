@@ -21,6 +21,7 @@ type Gateway struct {
 	Weight int `group:"Cluster" default:"1" min:"1" max:"16" help:"Share of the ring."`
 
 	Streams
+	Auth
 
 	// 0 takes what the descriptor limit allows.
 	MaxSessions int `group:"Sessions" default:"0" min:"0" help:"Sessions at most; 0 for as many as the descriptor limit allows."`
@@ -94,6 +95,9 @@ func (g *Gateway) Validate() error {
 	}
 	if g.StaleAfter < 3*g.Beacon {
 		return fmt.Errorf("stale-after (%v) must be three times beacon (%v) or more", g.StaleAfter, g.Beacon)
+	}
+	if err := g.Auth.validate(g.HandshakeTimeout, g.MaxHeader); err != nil {
+		return err
 	}
 	for _, s := range g.Static {
 		if s.Name == string(g.ID) {

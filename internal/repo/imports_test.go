@@ -16,7 +16,10 @@ var mayImport = map[string][]string{
 	"gossip": {"ring"},
 	// They import neither each other nor gossip: they are handed func() *ring.Ring.
 	"router":  {"ring", "leg", "internal/..."},
-	"gateway": {"ring", "leg", "stream", "internal/..."},
+	"gateway": {"ring", "leg", "stream", "gateway/auth", "internal/..."},
+	// It knows no sessions.
+	"gateway/auth":        {"gateway/auth/apprpc"},
+	"gateway/auth/apprpc": {},
 
 	"internal/admission":  {},
 	"internal/topic":      {},
@@ -28,6 +31,7 @@ var mayImport = map[string][]string{
 	"internal/config":     {},
 	"internal/handover":   {},
 	"internal/metrics":    {},
+	"internal/certs":      {},
 	"internal/admin":      {"ring", "internal/metrics", "internal/position", "internal/topic"},
 	"internal/admin/page": {},
 
@@ -36,7 +40,7 @@ var mayImport = map[string][]string{
 	"internal/e2e":         {"internal/position", "internal/testcluster"},
 	"internal/observe":     {},
 
-	"cmd/ringside":   {"ring", "leg", "stream", "gossip", "router", "gateway", "internal/..."},
+	"cmd/ringside":   {"ring", "leg", "stream", "gossip", "router", "gateway", "gateway/auth", "internal/..."},
 	"scripts/bench":  {"internal/..."},
 	"scripts/page":   {"internal/testcluster"},
 	"scripts/rehome": {"internal/..."},
@@ -52,6 +56,10 @@ var onlyIn = map[string][]string{
 	"github.com/pires/go-proxyproto":          {"router"},
 	"github.com/alicebob/miniredis/v2":        {"cmd/ringside"},
 	"github.com/alecthomas/kong":              {"internal/config", "cmd/ringside"},
+	"github.com/golang-jwt/jwt/v5":            {"gateway/auth"},
+	"github.com/MicahParks/jwkset":            {"gateway/auth"},
+	"github.com/sony/gobreaker/v2":            {"gateway/auth"},
+	"google.golang.org/grpc":                  {"gateway/auth", "gateway/auth/apprpc"},
 	"gopkg.in/yaml.v3":                        {"internal/config", "internal/topicrule"},
 	"github.com/HdrHistogram/hdrhistogram-go": {"scripts/"},
 	"golang.org/x/sys":                        {"internal/eventloop"}, // and files called *_linux.go
