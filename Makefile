@@ -31,7 +31,7 @@ run: build ## Run a whole cluster in one process, with a page to try it on (RUNF
 
 .PHONY: test
 test: ## Run all tests, and each fuzz target for a moment; installs redis-server and prometheus when they are missing
-	scripts/setup redis-server prometheus promtool
+	scripts/setup redis-server prometheus promtool node-app
 	$(GO) vet ./...
 	scripts/fuzz 3000x
 	$(GO) test -timeout 20m $(TESTFLAGS) ./...
@@ -43,7 +43,7 @@ race: ## Run all tests with the race detector
 
 .PHONY: e2e
 e2e: ## Run the end-to-end tests only: real processes, a real redis-server
-	scripts/setup redis-server
+	scripts/setup redis-server node-app
 	$(GO) test -timeout 20m -count=1 $(TESTFLAGS) ./internal/e2e
 
 .PHONY: observe
@@ -116,7 +116,7 @@ darwin: ## Build and vet for macOS: the portable event loop
 
 .PHONY: cover
 cover: ## Run all tests and print what they cover
-	scripts/setup redis-server prometheus promtool
+	scripts/setup redis-server prometheus promtool node-app
 	$(GO) test -timeout 20m -coverpkg=./... -coverprofile=cover.out ./...
 	$(GO) tool cover -func=cover.out | tail -n 1
 
