@@ -40,7 +40,7 @@ func newGateway(cfg config.Gateway, log *zap.Logger, leave *trigger) (*gatewayNo
 	}
 	c, err := newCore(settings{
 		id: string(cfg.ID), role: ring.RoleGateway, weight: cfg.Weight, admin: cfg.Admin, gossip: cfg.Gossip, listen: cfg.Listen,
-		drain: cfg.DrainWindow, Cluster: cfg.Cluster, Streams: cfg.Streams,
+		drain: cfg.DrainWindow, AdminTrust: cfg.AdminTrust, Cluster: cfg.Cluster, Streams: cfg.Streams,
 	}, log, leave)
 	if err != nil {
 		return nil, err

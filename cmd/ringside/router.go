@@ -106,7 +106,7 @@ func newRouter(cfg config.Router, log *zap.Logger, leave *trigger, extras router
 	}
 	c, err := newCore(settings{
 		id: id, role: ring.RoleRouter, weight: 1, admin: cfg.Admin, gossip: cfg.Gossip, listen: cfg.Listen,
-		drain: cfg.DrainWindow, Cluster: cfg.Cluster, Streams: cfg.Streams, adminListener: extras.admin, seeds: extras.seeds,
+		drain: cfg.DrainWindow, AdminTrust: cfg.AdminTrust, Cluster: cfg.Cluster, Streams: cfg.Streams, adminListener: extras.admin, seeds: extras.seeds,
 	}, log, leave)
 	if err != nil {
 		return nil, err

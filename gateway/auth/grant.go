@@ -6,6 +6,8 @@ import (
 	"fmt"
 	"maps"
 	"time"
+
+	topics "github.com/ringside-edge/ringside/internal/topic"
 )
 
 // Methods is a set of ways to authenticate.
@@ -24,7 +26,7 @@ const MaxGrant = 3 << 10
 // Grant is what authentication has found out of a session. It is immutable; nil is that of an open topic.
 type Grant struct {
 	Identity string   `json:"i,omitempty"` // who the client is, by its token
-	Topics   []string `json:"t,omitempty"` // patterns of the topics that it may follow, by its token; see [Match]
+	Topics   []string `json:"t,omitempty"` // patterns of the topics that it may follow, by its token; see [topics.Match]
 	Expires  int64    `json:"e,omitempty"` // when it ends, in seconds since 1970; 0: never
 	Passed   Methods  `json:"p,omitempty"` // what it has passed
 	App      *App     `json:"a,omitempty"` // what the application is told again; nil when it was not asked
@@ -92,7 +94,7 @@ func (g *Grant) Refuse(topic string, demanded Methods) *Refusal {
 
 func (g *Grant) covers(topic string) bool {
 	for _, p := range g.Topics {
-		if Match(p, topic) {
+		if topics.Match(p, topic) {
 			return true
 		}
 	}
@@ -121,29 +123,4 @@ func (g *Grant) check() *Refusal {
 		return forbidden(TooLarge, "identity, topics, the application's state and the headers that it is passed have %d bytes together, %d are the most", n, MaxGrant)
 	}
 	return nil
-}
-
-// Match reports whether a topic is what a pattern says: the same bytes, where each * stands for any bytes, none included.
-func Match(pattern, topic string) bool {
-	star, mark := -1, 0
-	p, t := 0, 0
-	for t < len(topic) {
-		switch {
-		case p < len(pattern) && pattern[p] == '*':
-			star, mark = p, t
-			p++
-		case p < len(pattern) && pattern[p] == topic[t]:
-			p++
-			t++
-		case star >= 0: // the last star takes one byte more
-			mark++
-			p, t = star+1, mark
-		default:
-			return false
-		}
-	}
-	for p < len(pattern) && pattern[p] == '*' {
-		p++
-	}
-	return p == len(pattern)
 }

@@ -16,6 +16,7 @@ type Gateway struct {
 	Admin  Addr `default:"127.0.0.1:9201" help:"Address of the admin port: ring, metrics, publish, drain. Keep it inside."`
 	Gossip Addr `default:"127.0.0.1:7947" help:"Address for gossip, TCP and UDP."`
 
+	AdminTrust
 	Cluster
 	// A gateway of weight 2 gets twice the slots of one with weight 1.
 	Weight int `group:"Cluster" default:"1" min:"1" max:"16" help:"Share of the ring."`
@@ -82,6 +83,9 @@ type Gateway struct {
 // Validate checks what concerns more than one setting.
 func (g *Gateway) Validate() error {
 	if err := g.Cluster.validate(); err != nil {
+		return err
+	}
+	if err := g.AdminTrust.validate(g.Admin); err != nil {
 		return err
 	}
 	if g.LogBytes > g.LogTotalBytes {

@@ -16,6 +16,7 @@ type Router struct {
 	// A router owns nothing, so that its name need not be stable.
 	ID ID `placeholder:"NAME" example:"router-1" help:"Name of this router in the ring; by default the host's name and a random part."`
 
+	AdminTrust
 	Cluster
 	Streams
 
@@ -78,6 +79,9 @@ type Router struct {
 // Validate checks what concerns more than one setting.
 func (r *Router) Validate() error {
 	if err := r.Cluster.validate(); err != nil {
+		return err
+	}
+	if err := r.AdminTrust.validate(r.Admin); err != nil {
 		return err
 	}
 	if r.DialTimeout > r.HandshakeTimeout {

@@ -18,7 +18,7 @@ var mayImport = map[string][]string{
 	"router":  {"ring", "leg", "internal/..."},
 	"gateway": {"ring", "leg", "stream", "gateway/auth", "internal/..."},
 	// It knows no sessions.
-	"gateway/auth":        {"gateway/auth/apprpc"},
+	"gateway/auth":        {"gateway/auth/apprpc", "internal/topic"},
 	"gateway/auth/apprpc": {},
 
 	"internal/admission":  {},
@@ -32,7 +32,7 @@ var mayImport = map[string][]string{
 	"internal/handover":   {},
 	"internal/metrics":    {},
 	"internal/certs":      {},
-	"internal/admin":      {"ring", "internal/metrics", "internal/position", "internal/topic"},
+	"internal/admin":      {"ring", "internal/certs", "internal/metrics", "internal/position", "internal/topic"},
 	"internal/admin/page": {},
 
 	"internal/repo":        {},
