@@ -10,23 +10,35 @@ import (
 	"github.com/ringside-edge/ringside/gateway/auth"
 	"github.com/ringside-edge/ringside/internal/certs"
 	"github.com/ringside-edge/ringside/internal/config"
+	"github.com/ringside-edge/ringside/internal/topicrule"
 )
 
-// newAccess makes a gateway's guard. On an error nothing is left open.
-func newAccess(cfg config.Auth, log *zap.Logger) (*gateway.Access, error) {
-	demanded, err := auth.ParseMethods(cfg.Auth)
-	if err != nil {
-		return nil, fmt.Errorf("auth: %w", err)
-	}
+// newAccess makes a gateway's guard. What a topic demands say the rules, and for those of which they say nothing the settings. On an
+// error nothing is left open.
+func newAccess(cfg config.Auth, rules *topicrule.Rules, log *zap.Logger) (*gateway.Access, error) {
 	guard, err := newGuard(cfg, log)
 	if err != nil {
 		return nil, err
 	}
-	if err := guard.Check(demanded); err != nil {
-		guard.Close()
-		return nil, err
+	byName := map[string][]auth.Methods{}
+	for _, names := range append([][]string{cfg.Auth}, rules.Demands()...) {
+		demanded, err := auth.ParseMethods(names)
+		if err == nil {
+			err = guard.Check(demanded)
+		}
+		if err != nil {
+			guard.Close()
+			return nil, fmt.Errorf("auth: %w", err)
+		}
+		byName[strings.Join(names, ",")] = demanded
 	}
-	return &gateway.Access{Guard: guard, Demands: func(string) []auth.Methods { return demanded }}, nil
+	otherwise := byName[strings.Join(cfg.Auth, ",")]
+	return &gateway.Access{Guard: guard, Demands: func(topic string) []auth.Methods {
+		if names, set := rules.Auth(topic); set {
+			return byName[strings.Join(names, ",")]
+		}
+		return otherwise
+	}}, nil
 }
 
 func newGuard(cfg config.Auth, log *zap.Logger) (*auth.Guard, error) {

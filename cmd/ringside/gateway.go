@@ -45,7 +45,7 @@ func newGateway(cfg config.Gateway, log *zap.Logger, leave *trigger) (*gatewayNo
 	if err != nil {
 		return nil, err
 	}
-	access, err := newAccess(cfg.Auth, log)
+	access, err := newAccess(cfg.Auth, rules, log)
 	if err != nil {
 		return nil, err
 	}

@@ -151,11 +151,11 @@ func (g *Guard) Check(demanded []Methods) error {
 	for _, m := range demanded {
 		switch {
 		case m == JWT && g.verifier == nil:
-			return errors.New("auth wants jwt, and no jwt-algorithms are set")
+			return errors.New("wants jwt, and no jwt-algorithms are set")
 		case m == RPC && g.rpc == nil:
-			return errors.New("auth wants rpc, and no rpc-host is set")
+			return errors.New("wants rpc, and no rpc-host is set")
 		case m == Webhook && g.webhook == nil:
-			return errors.New("auth wants webhook, and no webhook-url is set")
+			return errors.New("wants webhook, and no webhook-url is set")
 		}
 	}
 	return nil

@@ -91,6 +91,7 @@ var fields = []field{
 	{"topics", setTopics},
 	{"slow", setSlow},
 	{"key", setKey},
+	{"auth", setAuth},
 }
 
 // parseRule reads one rule; line is where an error is.

@@ -51,6 +51,7 @@ type entry struct {
 	patterns []pattern
 	slow     *Slow
 	key      *string
+	auth     []string
 }
 
 // For is the settings of a topic. It takes time in proportion to the list's and the topic's length: call it once per
