@@ -11,6 +11,7 @@ import (
 
 	"github.com/ringside-edge/ringside/internal/eventloop"
 	"github.com/ringside-edge/ringside/internal/topicrule"
+	"github.com/ringside-edge/ringside/internal/origin"
 	"github.com/ringside-edge/ringside/leg"
 	"github.com/ringside-edge/ringside/ring"
 	"github.com/ringside-edge/ringside/stream"
@@ -35,6 +36,8 @@ type Config struct {
 	MoveGrace        time.Duration // 5s: how long a session that was told to go elsewhere may take
 	StaleAfter       time.Duration // 4s: age of what a slot can vouch for from which it is stale
 	Beacon           time.Duration // 1s: after which a quiet slot gets a beacon
+
+	Origins *origin.List // sites whose pages may open sessions; nil: all
 
 	MaxHeader   int // 8 KiB: bytes of a request's head
 	MaxFrame    int // 64 KiB: bytes of a client's message

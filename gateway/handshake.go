@@ -157,6 +157,9 @@ func (g *Gateway) parse(ctx *fasthttp.RequestCtx) (*request, *refusal) {
 	if h.ContentLength() > 0 || len(h.Peek(fasthttp.HeaderTransferEncoding)) > 0 {
 		return nil, refuse(fasthttp.StatusBadRequest, "body", "a request for a session has no body")
 	}
+	if no := g.checkOrigin(h); no != nil {
+		return nil, no
+	}
 	var err error
 	if req.topic, err = topics.FromURI(string(h.RequestURI())); err != nil {
 		var te *topics.Error
@@ -173,6 +176,15 @@ func (g *Gateway) parse(ctx *fasthttp.RequestCtx) (*request, *refusal) {
 		return nil, no
 	}
 	return req, g.parseLeg(ctx, req)
+}
+
+// checkOrigin refuses pages of sites that are not allowed.
+func (g *Gateway) checkOrigin(h *fasthttp.RequestHeader) *refusal {
+	origins := h.PeekAll(fasthttp.HeaderOrigin)
+	if len(origins) > 1 || len(origins) == 1 && !g.cfg.Origins.Allows(string(origins[0])) {
+		return refuse(fasthttp.StatusForbidden, "origin", "pages of this site may not open sessions")
+	}
+	return nil
 }
 
 func (req *request) parseSince(ctx *fasthttp.RequestCtx) *refusal {
@@ -288,7 +300,10 @@ func (g *Gateway) acceptWebSocket(ctx *fasthttp.RequestCtx, req *request) {
 // acceptSSE writes the answer's head itself, on the session's loop, because the answer never ends.
 func (g *Gateway) acceptSSE(ctx *fasthttp.RequestCtx, req *request) {
 	head := "HTTP/1.1 200 OK\r\nContent-Type: text/event-stream\r\nCache-Control: no-store\r\n" +
-		"Connection: close\r\nX-Accel-Buffering: no\r\nAccess-Control-Allow-Origin: *\r\n"
+		"Connection: close\r\nX-Accel-Buffering: no\r\n"
+	for _, f := range g.cfg.Origins.Headers(string(ctx.Request.Header.Peek(fasthttp.HeaderOrigin))) {
+		head += f[0] + ": " + f[1] + "\r\n"
+	}
 	if req.onLeg {
 		for _, f := range g.legFields(req) {
 			head += f[0] + ": " + f[1] + "\r\n"

@@ -69,7 +69,7 @@ func (c *workerCounts) sent(messages, bytes int) {
 var (
 	refusalReasons = []string{
 		"draining", "stale", "full", "method", "body", "position", "not_a_session", "subprotocol", "leg_version", "leg_auth", "websocket",
-		"ticket", "header_too_large", "slow_request", "http",
+		"ticket", "origin", "header_too_large", "slow_request", "http",
 	}
 	messageReasons = []string{"raw_takes_none", "binary", "json", "type", "topic", "position", "topics", "busy"}
 )

@@ -12,6 +12,7 @@ import (
 	"go.uber.org/zap"
 
 	"github.com/ringside-edge/ringside/internal/eventloop"
+	"github.com/ringside-edge/ringside/internal/origin"
 	"github.com/ringside-edge/ringside/leg"
 	"github.com/ringside-edge/ringside/ring"
 )
@@ -40,14 +41,15 @@ type Config struct {
 	RebalanceMin    int           // 100: sessions per second that are moved at least
 	RebalanceMax    int           // 2000: and at most, whatever the window
 
-	MaxUnacked int // 128 KiB: bytes of a client's that a session keeps for its gateway to acknowledge
-	MaxHeader  int // 8 KiB: bytes of a request's head
-	MaxURL     int // 2 KiB: bytes of a request's target
+	MaxUnacked  int // 128 KiB: bytes of a client's that a session keeps for its gateway to acknowledge
+	MaxHeader   int // 8 KiB: bytes of a request's head
+	MaxURL      int // 2 KiB: bytes of a request's target
+	MaxSessions int // sessions, those in their handshake included; from the descriptor limit
+
+	Origins *origin.List // sites whose pages may open sessions; nil: all
 	// ProxyProtocolFrom are the balancers that begin every connection with a PROXY protocol header, and TrustedProxies
 	// the HTTP proxies whose X-Forwarded-For is believed. No 4in6, no zones.
 	ProxyProtocolFrom, TrustedProxies []netip.Prefix
-
-	MaxSessions int // sessions, those in their handshake included; from the descriptor limit
 }
 
 // Deps are what a router works with. Ring and Log are required.

@@ -25,6 +25,7 @@ type handshake struct {
 	slot     int        // of its topic
 	block    []byte     // header fields as they came, up to and with the blank line
 
+	origin     string // of the page, as a browser tells it; empty for none
 	websocket  bool   // else an event stream
 	key        string // of a WebSocket handshake
 	protocols  []string
@@ -41,6 +42,7 @@ type handshake struct {
 // headSeen is what is counted while a header block is read.
 type headSeen struct {
 	hosts, keys, versions, upgrades int
+	origins                         int
 	upgradeOdd, versionOdd, body    bool
 	connectionUpgrade, eventStream  bool
 }
@@ -67,6 +69,9 @@ func (r *Router) parse(ctx *fasthttp.RequestCtx) (*handshake, *refusal) {
 	}
 	if seen.hosts != 1 {
 		return nil, refuse(fasthttp.StatusBadRequest, reasonHTTP, "one Host is needed")
+	}
+	if seen.origins > 1 || !r.cfg.Origins.Allows(hs.origin) {
+		return nil, refuse(fasthttp.StatusForbidden, "origin", "pages of this site may not open sessions")
 	}
 	if no := hs.parseTopic(seen); no != nil {
 		return nil, no
@@ -169,6 +174,9 @@ func (hs *handshake) readField(f field, seen *headSeen) {
 			name, _, _ := bytes.Cut(e, []byte(";"))
 			hs.extensions = append(hs.extensions, string(bytes.TrimSpace(name)))
 		}
+	case f.is("origin"):
+		seen.origins++
+		hs.origin = string(f.value)
 	case f.is("x-forwarded-for"):
 		hs.forwardedFor = appendElement(hs.forwardedFor, f.value)
 	case f.is("forwarded"):

@@ -79,7 +79,7 @@ type metrics struct {
 //nolint:gochecknoglobals // a constant
 var refusalReasons = []string{
 	reasonHTTP, reasonBody, reasonWebSocket, reasonFull, reasonDraining, reasonNoShard, reasonUpstream, "header_too_large", "uri_too_long",
-	"body_too_large", "slow_request", "aborted", "method", "topic_missing", "not_a_session", "ambiguous", "bad_gateway",
+	"body_too_large", "slow_request", "aborted", "method", "topic_missing", "not_a_session", "ambiguous", "origin", "bad_gateway",
 }
 
 func newMetrics() *metrics {

@@ -2,11 +2,13 @@ package main
 
 import (
 	"context"
+	"fmt"
 
 	"go.uber.org/zap"
 
 	"github.com/ringside-edge/ringside/gateway"
 	"github.com/ringside-edge/ringside/internal/config"
+	"github.com/ringside-edge/ringside/internal/origin"
 	"github.com/ringside-edge/ringside/ring"
 )
 
@@ -45,6 +47,10 @@ func newGateway(cfg config.Gateway, log *zap.Logger, leave *trigger) (*gatewayNo
 	if err != nil {
 		return nil, err
 	}
+	origins, err := origin.Parse(cfg.AllowedOrigins)
+	if err != nil {
+		return nil, fmt.Errorf("allowed-origins: %w", err)
+	}
 	access, err := newAccess(cfg.Auth, rules, log)
 	if err != nil {
 		return nil, err
@@ -53,7 +59,7 @@ func newGateway(cfg config.Gateway, log *zap.Logger, leave *trigger) (*gatewayNo
 		ID: string(cfg.ID), Listen: string(cfg.Listen), Loops: cfg.Loops, Portable: cfg.Portable,
 		Heartbeat: cfg.Heartbeat, HandshakeTimeout: cfg.HandshakeTimeout, WriteTimeout: cfg.WriteTimeout,
 		ReplayTimeout: cfg.ReplayTimeout, KeepAlive: cfg.KeepAlive, AckTimeout: cfg.AckTimeout, DrainWindow: cfg.DrainWindow,
-		StaleAfter: cfg.StaleAfter, Beacon: cfg.Beacon, Rules: rules,
+		StaleAfter: cfg.StaleAfter, Beacon: cfg.Beacon, Rules: rules, Origins: origins,
 		DrainMin: cfg.DrainMin, DrainMax: cfg.DrainMax, MoveGrace: cfg.MoveGrace,
 		MaxHeader: int(cfg.MaxHeader), MaxFrame: int(cfg.MaxFrame), MaxTopics: cfg.MaxTopics, MaxControl: int(cfg.MaxControl), MaxSessions: cfg.MaxSessions,
 		LogEntries: cfg.LogEntries, LogBytes: int(cfg.LogBytes), LogTotalBytes: int(cfg.LogTotalBytes), LogLinger: cfg.LogLinger,

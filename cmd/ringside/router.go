@@ -18,6 +18,7 @@ import (
 	"go.uber.org/zap"
 
 	"github.com/ringside-edge/ringside/internal/config"
+	"github.com/ringside-edge/ringside/internal/origin"
 	"github.com/ringside-edge/ringside/ring"
 	"github.com/ringside-edge/ringside/router"
 )
@@ -111,7 +112,12 @@ func newRouter(cfg config.Router, log *zap.Logger, leave *trigger, extras router
 	if err != nil {
 		return nil, err
 	}
+	origins, err := origin.Parse(cfg.AllowedOrigins)
+	if err != nil {
+		return nil, fmt.Errorf("allowed-origins: %w", err)
+	}
 	r, err := router.New(router.Config{
+		Origins: origins,
 		Listen: string(cfg.Listen), Loops: cfg.Loops, Portable: cfg.Portable,
 		HandshakeTimeout: cfg.HandshakeTimeout, DialTimeout: cfg.DialTimeout, IdleTimeout: cfg.IdleTimeout,
 		WriteTimeout: cfg.WriteTimeout, KeepAlive: cfg.KeepAlive, AckTimeout: cfg.AckTimeout, DrainWindow: cfg.DrainWindow,

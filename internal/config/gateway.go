@@ -1,6 +1,7 @@
 package config
 
 import (
+	"errors"
 	"fmt"
 	"time"
 )
@@ -23,6 +24,7 @@ type Gateway struct {
 
 	Streams
 	Auth
+	Origins
 
 	// 0 takes what the descriptor limit allows.
 	MaxSessions int `group:"Sessions" default:"0" min:"0" help:"Sessions at most; 0 for as many as the descriptor limit allows."`
@@ -100,7 +102,7 @@ func (g *Gateway) Validate() error {
 	if g.StaleAfter < 3*g.Beacon {
 		return fmt.Errorf("stale-after (%v) must be three times beacon (%v) or more", g.StaleAfter, g.Beacon)
 	}
-	if err := g.Auth.validate(g.HandshakeTimeout, g.MaxHeader); err != nil {
+	if err := errors.Join(g.Auth.validate(g.HandshakeTimeout, g.MaxHeader), g.Auth.validateOrigins(g.Origins)); err != nil {
 		return err
 	}
 	for _, s := range g.Static {

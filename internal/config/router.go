@@ -19,6 +19,7 @@ type Router struct {
 	AdminTrust
 	Cluster
 	Streams
+	Origins
 
 	// A client's connection costs two descriptors; 0 takes what the descriptor limit allows.
 	MaxSessions int `group:"Sessions" default:"0" min:"0" help:"Sessions at most; 0 for as many as the descriptor limit allows."`

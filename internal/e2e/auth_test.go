@@ -213,6 +213,7 @@ func TestAuthenticationAcrossGateways(t *testing.T) {
 	flags := []string{
 		"--auth", "jwt,rpc", "--jwt-algorithms", "HS256", "--jwt-secret-file", secret, "--jwt-leeway", "0s", "--rpc-host", a.addr,
 		"--drain-window", "500ms", "--app-pause", "300ms", "--app-timeout", "2s",
+		"--allowed-origins", "https://shop.example",
 	}
 	for _, id := range []string{"g1", "g2"} {
 		c.AddGateway(id, flags...)

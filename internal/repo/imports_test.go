@@ -32,6 +32,7 @@ var mayImport = map[string][]string{
 	"internal/handover":   {},
 	"internal/metrics":    {},
 	"internal/certs":      {},
+	"internal/origin":     {},
 	"internal/admin":      {"ring", "internal/certs", "internal/metrics", "internal/position", "internal/topic"},
 	"internal/admin/page": {},
 
