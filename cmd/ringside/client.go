@@ -43,17 +43,22 @@ type refused struct {
 
 func (r *refused) Error() string { return r.message }
 
+// bearer is the token that a command shows.
+type bearer struct {
+	Token     string `placeholder:"TOKEN" help:"Token to show; other users of the machine can see it in the process list: --token-file or the variable RINGSIDE_TOKEN is better."`
+	TokenFile string `placeholder:"FILE" help:"File whose first line is the token."`
+}
+
 // credentials are what a command shows to an admin port.
 type credentials struct {
-	Token     string `placeholder:"TOKEN" help:"Token of the admin port; other users of the machine can see it in the process list: --token-file or the variable RINGSIDE_TOKEN is better."`
-	TokenFile string `placeholder:"FILE" help:"File whose first line is the token."`
+	bearer
 	TLSCA     string `name:"tls-ca" placeholder:"FILE" help:"Authorities that an https:// admin port is believed by; the system's when none is given."`
 	TLSCert   string `name:"tls-cert" placeholder:"FILE" help:"Certificate that is shown to it."`
 	TLSKey    string `name:"tls-key" placeholder:"FILE" help:"Its key."`
 }
 
-// bearer is the token; empty for none.
-func (c *credentials) bearer() (string, error) {
+// token is the token; empty for none.
+func (c *bearer) token() (string, error) {
 	if c.TokenFile == "" {
 		return c.Token, nil
 	}
@@ -71,7 +76,7 @@ func (c *credentials) bearer() (string, error) {
 
 // ask sends a request to the admin port and returns the body of a success. path may have a query.
 func (c *credentials) ask(ctx context.Context, a adminURL, method, path string, body io.Reader) ([]byte, error) {
-	token, err := c.bearer()
+	token, err := c.token()
 	if err != nil {
 		return nil, err
 	}

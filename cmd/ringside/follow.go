@@ -38,7 +38,15 @@ func isFinal(err error) bool {
 func (f *follower) connection(ctx context.Context) error {
 	f.wait = -1
 	dialer := websocket.Dialer{Subprotocols: []string{subprotocol}, HandshakeTimeout: handshakeTimeout, Proxy: http.ProxyFromEnvironment}
-	conn, resp, err := dialer.DialContext(ctx, f.target(), nil)
+	token, err := f.cmd.token()
+	if err != nil {
+		return err
+	}
+	header := http.Header{}
+	if token != "" {
+		header.Set("Authorization", "Bearer "+token)
+	}
+	conn, resp, err := dialer.DialContext(ctx, f.target(), header)
 	if err != nil {
 		return dialError(string(f.cmd.URL), resp, err)
 	}
