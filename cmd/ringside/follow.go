@@ -29,6 +29,9 @@ type finalError struct{ error }
 
 func (f finalError) Unwrap() error { return f.error }
 
+// closeForbidden is the close code of a session that may not be, whatever its client brings; with 4401 a fresh token helps.
+const closeForbidden = 4403
+
 func isFinal(err error) bool {
 	_, ok := errors.AsType[finalError](err)
 	return ok
@@ -112,7 +115,8 @@ func (f *follower) ended(err error, silence time.Duration) error {
 		return errors.New("the gateway or router leaves")
 	case websocket.CloseTryAgainLater:
 		return errors.New("it can't be served now")
-	case websocket.CloseProtocolError, websocket.CloseUnsupportedData, websocket.CloseInvalidFramePayloadData, websocket.ClosePolicyViolation:
+	case websocket.CloseProtocolError, websocket.CloseUnsupportedData, websocket.CloseInvalidFramePayloadData, websocket.ClosePolicyViolation,
+		closeForbidden:
 		return finalError{fmt.Errorf("the server closed with %d %s", closed.Code, closed.Text)}
 	}
 	return fmt.Errorf("the server closed with %d %s", closed.Code, closed.Text)
