@@ -97,6 +97,22 @@ func TestTokens(t *testing.T) {
 	}
 }
 
+// Sessions of open topics cost nothing.
+func TestOpenSessionsHaveNoAccess(t *testing.T) {
+	req := &request{topic: "open", onLeg: true}
+	if a := newAccess(req); a != nil {
+		t.Errorf("got %+v", a)
+	}
+	if n := testing.AllocsPerRun(100, func() {
+		s := session{}
+		if s.grant() != nil || s.expired() || s.waits(command{Type: "subscribe"}) {
+			t.Error("an open session is restricted")
+		}
+	}); n != 0 {
+		t.Errorf("%v allocations", n)
+	}
+}
+
 // A browser can't read the answer to a handshake that failed: it gets a session that ends with the reason.
 func TestRefusalsThatBrowsersRead(t *testing.T) {
 	r := start(t, nil, func(d *Deps) { d.Access = guarded(t, &clock{}, nil) })

@@ -10,8 +10,8 @@ import (
 	"go.uber.org/zap"
 
 	"github.com/ringside-edge/ringside/internal/eventloop"
-	"github.com/ringside-edge/ringside/internal/topicrule"
 	"github.com/ringside-edge/ringside/internal/origin"
+	"github.com/ringside-edge/ringside/internal/topicrule"
 	"github.com/ringside-edge/ringside/leg"
 	"github.com/ringside-edge/ringside/ring"
 	"github.com/ringside-edge/ringside/stream"

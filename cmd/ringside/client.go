@@ -52,9 +52,9 @@ type bearer struct {
 // credentials are what a command shows to an admin port.
 type credentials struct {
 	bearer
-	TLSCA     string `name:"tls-ca" placeholder:"FILE" help:"Authorities that an https:// admin port is believed by; the system's when none is given."`
-	TLSCert   string `name:"tls-cert" placeholder:"FILE" help:"Certificate that is shown to it."`
-	TLSKey    string `name:"tls-key" placeholder:"FILE" help:"Its key."`
+	TLSCA   string `name:"tls-ca" placeholder:"FILE" help:"Authorities that an https:// admin port is believed by; the system's when none is given."`
+	TLSCert string `name:"tls-cert" placeholder:"FILE" help:"Certificate that is shown to it."`
+	TLSKey  string `name:"tls-key" placeholder:"FILE" help:"Its key."`
 }
 
 // token is the token; empty for none.

@@ -8,7 +8,7 @@ import (
 
 // Refusal says why a client does not get what it wants. Its reason is one of [Reasons], its message is for a person and
 // repeats nothing that is secret.
-type Refusal struct {
+type Refusal struct { //nolint:errname // that it is an error too is by the way
 	Status  int // HTTP status that says the same
 	Reason  string
 	Message string
@@ -57,6 +57,6 @@ func forbidden(reason, format string, args ...any) *Refusal {
 	return &Refusal{Status: http.StatusForbidden, Reason: reason, Message: fmt.Sprintf(format, args...)}
 }
 
-func unavailable(reason, format string, args ...any) *Refusal {
-	return &Refusal{Status: http.StatusServiceUnavailable, Reason: reason, Message: fmt.Sprintf(format, args...), Retry: appRetry}
+func unavailable(reason, message string) *Refusal {
+	return &Refusal{Status: http.StatusServiceUnavailable, Reason: reason, Message: message, Retry: appRetry}
 }

@@ -41,7 +41,7 @@ type topicsKey struct{}
 
 // check decides whether a request may go on. The request that it returns has what the token is restricted to.
 func (t *Trust) check(r *http.Request, n need) (*http.Request, *refusal) {
-	if !t.demands() && !t.knows(r.Host) {
+	if n != needsNothing && !t.demands() && !t.knows(r.Host) {
 		return r, refuse(http.StatusMisdirectedRequest, "host", "the admin port is not known by this name: ask it by its address, or name it in admin-hosts")
 	}
 	if n == needsNothing || n == needsMetrics && t.OpenMetrics || r.TLS != nil && len(r.TLS.VerifiedChains) > 0 {

@@ -19,6 +19,7 @@ import (
 	"go.uber.org/zap"
 
 	"github.com/ringside-edge/ringside/internal/certs"
+	"github.com/ringside-edge/ringside/ring"
 )
 
 const (
@@ -119,6 +120,19 @@ func (p *port) as(t *testing.T, host string) int {
 	}
 	resp.Body.Close()
 	return resp.StatusCode
+}
+
+// A drain is handed on with the token that it came with.
+func TestForwardedToken(t *testing.T) {
+	trust := Trust{Admins: tokens(t, false, adminToken)}
+	here, there := startTrusting(t, trust), startWith(t, Config{Listen: "127.0.0.1:0", Self: "g2", MaxPayload: testPayload, Trust: trust}, true, nil)
+	here.ring.Store(ring.New([]ring.Member{gateway("g2", ring.StateActive, there.Addr())}))
+	if got := here.do(t, "POST", "/drain?shard=g2", ""); got.status != http.StatusUnauthorized || there.drainer.drains.Load() != 0 {
+		t.Errorf("without a token: got %d %s", got.status, got.body)
+	}
+	if got := here.do(t, "POST", "/drain?shard=g2", "", "Authorization: Bearer "+adminToken); got.status != http.StatusAccepted || there.drainer.drains.Load() != 1 {
+		t.Errorf("with it: got %d %s", got.status, got.body)
+	}
 }
 
 func TestTokenFiles(t *testing.T) {

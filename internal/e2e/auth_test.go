@@ -241,8 +241,12 @@ func TestAuthenticationAcrossGateways(t *testing.T) {
 
 	const n = 12
 	var sessions []*client
-	for range n {
-		s, _, err := dial(t, router.Addr, target(time.Hour), "ann")
+	for i := range n {
+		expires := time.Hour
+		if i == 0 { // it is renewed
+			expires = 20 * time.Second
+		}
+		s, _, err := dial(t, router.Addr, target(expires), "ann")
 		if err != nil {
 			t.Fatal(err)
 		}
@@ -314,6 +318,7 @@ func TestAuthenticationAcrossGateways(t *testing.T) {
 	if took := time.Since(began); took < 15*time.Second {
 		t.Errorf("the token ended after %v", took)
 	}
+	hears("behind the end of the first token")
 
 	// The application is down: who is there notices nothing, who comes is told when to return.
 	for _, s := range sessions[:n/2] {
