@@ -66,7 +66,7 @@ func TestAccessRefused(t *testing.T) {
 	f("keys that everybody may know", "--jwt-algorithms", "RS256", "--jwt-secret-file", short)
 	f("of one kind", "--jwt-algorithms", "HS256,RS256", "--jwt-secret-file", short)
 	f("want https", "--jwt-algorithms", "RS256", "--jwt-jwks-url", "http://login.example/keys")
-	f("want https", "--webhook-url", "http://app.example/", "--webhook-secret-file", short)
+	f("want https", "--webhook-url", "http://app.example/", "--webhook-secret-file", short, "--allowed-origins", "https://www.example")
 	f("too short", "--publish-tokens-file", short)
 	f("no such file", "--admin-token-file", short+"x")
 }
