@@ -4,6 +4,7 @@ import (
 	"bytes"
 	"context"
 	"errors"
+	"math"
 	"net"
 	"net/netip"
 	"sync/atomic"
@@ -190,7 +191,7 @@ func (r *Router) newServer() *fasthttp.Server {
 		NoDefaultContentType:         true,
 		NoDefaultDate:                true, // its clock is a goroutine that never ends
 		SecureErrorLogMessage:        true,
-		Concurrency:                  cap(r.conns.places) + 1,
+		Concurrency:                  math.MaxInt32, // the places are the bound: the server's own count runs behind, and refuses with words of its own
 		Logger:                       quiet{},
 	}
 }
