@@ -1,6 +1,7 @@
 package gateway
 
 import (
+	"crypto/tls"
 	"errors"
 	"fmt"
 	"net"
@@ -9,6 +10,7 @@ import (
 
 	"go.uber.org/zap"
 
+	"github.com/ringside-edge/ringside/internal/bridge"
 	"github.com/ringside-edge/ringside/internal/eventloop"
 	"github.com/ringside-edge/ringside/internal/origin"
 	"github.com/ringside-edge/ringside/internal/topicrule"
@@ -65,6 +67,10 @@ type Deps struct {
 	Keys    *leg.Keyring                     // what makes a router's headers credible
 	Log     *zap.Logger
 	Access  *Access // who may follow what; nil: everybody everything
+	// TLS is spoken by who connects; nil for none. The connections are carried by Bridges, which are run by whoever has made them and
+	// which are needed then.
+	TLS     *tls.Config
+	Bridges *bridge.Set
 }
 
 // descriptorReserve is what a gateway keeps of its descriptors for everything but sessions.
@@ -77,7 +83,15 @@ func orElse[T comparable](v *T, def T) {
 	}
 }
 
-func (c *Config) setDefaults() error {
+// descriptors are what a session needs: its connection, and what a bridge adds to one that TLS is spoken on.
+func (d *Deps) descriptors() int {
+	if d.TLS != nil {
+		return 1 + bridge.Descriptors
+	}
+	return 1
+}
+
+func (c *Config) setDefaults(deps *Deps) error {
 	orElse(&c.Loops, runtime.GOMAXPROCS(0))
 	orElse(&c.Heartbeat, 25*time.Second)
 	orElse(&c.HandshakeTimeout, 5*time.Second)
@@ -94,7 +108,7 @@ func (c *Config) setDefaults() error {
 	orElse(&c.MaxHeader, 8<<10)
 	orElse(&c.MaxFrame, 64<<10)
 	orElse(&c.MaxTopics, 64)
-	orElse(&c.MaxSessions, max(1, eventloop.DescriptorLimit()-descriptorReserve))
+	orElse(&c.MaxSessions, max(1, (eventloop.DescriptorLimit()-descriptorReserve)/deps.descriptors()))
 	orElse(&c.MaxControl, 16<<10)
 	orElse(&c.LogEntries, 1024)
 	orElse(&c.LogBytes, 4<<20)
@@ -135,7 +149,7 @@ func (c *Config) validate() error {
 }
 
 func (d Deps) validate() error {
-	if d.Ring == nil || d.Changed == nil || d.Stream == nil || d.Keys == nil || d.Log == nil {
+	if d.Ring == nil || d.Changed == nil || d.Stream == nil || d.Keys == nil || d.Log == nil || d.TLS != nil && d.Bridges == nil {
 		return errors.New("BUG: gateway: a dependency is missing")
 	}
 	return nil

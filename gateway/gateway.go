@@ -70,7 +70,7 @@ const concurrentReplays = 8
 // New makes a gateway and binds its listener, so that Addr is known; nothing is accepted before Run. A gateway
 // that is never run must be closed with Close.
 func New(cfg Config, deps Deps) (*Gateway, error) {
-	if err := cfg.setDefaults(); err != nil {
+	if err := cfg.setDefaults(&deps); err != nil {
 		return nil, err
 	}
 	if err := deps.validate(); err != nil {
@@ -98,6 +98,7 @@ func New(cfg Config, deps Deps) (*Gateway, error) {
 	if g.ln, err = net.Listen("tcp", cfg.Listen); err != nil {
 		return nil, errors.Join(fmt.Errorf("cannot listen for sessions: %w", err), g.Close())
 	}
+	g.secure()
 	g.server = g.newServer()
 	return g, nil
 }

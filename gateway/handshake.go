@@ -327,7 +327,7 @@ func (g *Gateway) legFields(req *request) [][2]string {
 
 // handOver takes the connection out of the HTTP server and gives it to a loop.
 func (g *Gateway) handOver(c net.Conn, req *request, head []byte) {
-	fd, early, err := eventloop.Take(c)
+	fd, early, err := g.take(c)
 	if err != nil {
 		g.release()
 		g.log.Warn("cannot take a session over", zap.Error(err))

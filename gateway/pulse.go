@@ -28,7 +28,7 @@ func (g *Gateway) handleBeat(ctx *fasthttp.RequestCtx) {
 	}
 	ctx.HijackSetNoResponse(true)
 	ctx.Hijack(func(c net.Conn) {
-		fd, early, err := eventloop.Take(c)
+		fd, early, err := g.take(c)
 		if err != nil {
 			g.log.Warn("cannot take a heartbeat connection over", zap.Error(err))
 			return

@@ -3,6 +3,7 @@ package router
 import (
 	"bytes"
 	"context"
+	"crypto/tls"
 	"errors"
 	"math"
 	"net"
@@ -13,6 +14,7 @@ import (
 	"github.com/valyala/fasthttp"
 	"go.uber.org/zap"
 
+	"github.com/ringside-edge/ringside/internal/bridge"
 	"github.com/ringside-edge/ringside/internal/topic"
 )
 
@@ -25,10 +27,13 @@ type httpConn struct {
 	// Owned by the goroutine that serves it; the one that takes it over comes after that.
 	peer    netip.Addr // who is at the other end, behind balancers that speak the PROXY protocol
 	ahead   []byte     // came behind a PROXY header and is still to be read; nil as a rule
-	began   time.Time  // when the first byte of the present request came
-	hasLine bool       // the first line of the present request has come
-	linger  bool       // refused before all that the client sends was read
-	taken   *takeover  // a session that waits for the connection to be handed over
+	tls     *tls.Conn  // over Conn; nil without TLS
+	wire    *bridge.Wire
+	carried bool      // Conn is a bridge's
+	began   time.Time // when the first byte of the present request came
+	hasLine bool      // the first line of the present request has come
+	linger  bool      // refused before all that the client sends was read
+	taken   *takeover // a session that waits for the connection to be handed over
 
 	closed atomic.Bool
 }
@@ -46,6 +51,9 @@ func (c *httpConn) Read(p []byte) (int, error) {
 }
 
 func (c *httpConn) read(p []byte) (n int, err error) {
+	if c.tls != nil {
+		return c.tls.Read(p)
+	}
 	if len(c.ahead) == 0 {
 		return c.Conn.Read(p)
 	}
@@ -54,6 +62,14 @@ func (c *httpConn) read(p []byte) (n int, err error) {
 		c.ahead = nil
 	}
 	return n, nil
+}
+
+// Write implements net.Conn.
+func (c *httpConn) Write(p []byte) (int, error) {
+	if c.tls != nil {
+		return c.tls.Write(p)
+	}
+	return c.Conn.Write(p)
 }
 
 // NetConn lets the descriptor be found.
@@ -67,10 +83,16 @@ func (c *httpConn) Close() error {
 	if c.taken != nil {
 		c.taken.abandon()
 	}
-	if c.linger {
-		c.lingerOn()
+	var err error
+	if !c.carried {
+		if c.tls != nil {
+			_ = c.tls.CloseWrite() // bounded in time; the peer may be gone
+		}
+		if c.linger {
+			c.lingerOn()
+		}
+		err = c.Conn.Close()
 	}
-	err := c.Conn.Close()
 	c.r.conns.remove(c)
 	return err
 }
@@ -167,7 +189,8 @@ func (r *Router) pauseAccepting(pause bool) {
 }
 
 func (r *Router) serve(c *httpConn) {
-	if !r.introduce(c, time.Now().Add(r.cfg.HandshakeTimeout)) {
+	deadline := time.Now().Add(r.cfg.HandshakeTimeout) // of what comes before a request
+	if !r.introduce(c, deadline) || r.deps.TLS != nil && !r.secure(c, deadline) {
 		c.Close()
 		return
 	}

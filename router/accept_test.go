@@ -114,7 +114,7 @@ func TestConfig(t *testing.T) {
 	f(Config{Listen: "127.0.0.1:0", MaxSessions: 1 << 30}, "descriptor limit")
 	f(Config{Listen: "192.0.2.1:1"}, "cannot listen")
 	for _, limit := range []int{64, 1024, 20000, 1 << 20} {
-		if n := 2*sessionsFor(limit) + httpConnsFor(limit); n > max(limit, 18) {
+		if n := 2*sessionsFor(limit, 2) + httpConnsFor(limit); n > max(limit, 18) {
 			t.Errorf("with %d descriptors: sessions and connections need %d", limit, n)
 		}
 	}

@@ -1,6 +1,7 @@
 package router
 
 import (
+	"crypto/tls"
 	"errors"
 	"fmt"
 	"net"
@@ -11,6 +12,7 @@ import (
 	"github.com/valyala/fasthttp"
 	"go.uber.org/zap"
 
+	"github.com/ringside-edge/ringside/internal/bridge"
 	"github.com/ringside-edge/ringside/internal/eventloop"
 	"github.com/ringside-edge/ringside/internal/origin"
 	"github.com/ringside-edge/ringside/leg"
@@ -58,6 +60,14 @@ type Deps struct {
 	Ring func() *ring.Ring // the present placement; never nil; called for every handshake
 	Keys *leg.Keyring      // signs the handshakes towards gateways; nil: no legs, all upstreams are spliced raw
 	Log  *zap.Logger
+	// TLS is spoken on the public port; nil for none. Its connections, and legs over TLS, are carried by Bridges, which are run
+	// by whoever has made them and which are needed then.
+	TLS     *tls.Config
+	Bridges *bridge.Set
+	// LegTLS is what legs are dialed with; nil for legs without TLS. It is called for each.
+	LegTLS func() *tls.Config
+	// Linger is how long Bridges go on when a successor has the sessions.
+	Linger time.Duration
 	// Listener takes clients in place of one that New binds; nil as a rule. It is the router's from then on.
 	Listener net.Listener
 	// Hold takes no clients before [Router.Accept]: they wait at the listener, or another process takes them.
@@ -79,9 +89,9 @@ const (
 // httpConnsFor is how many connections that are not sessions yet a process with this descriptor limit has.
 func httpConnsFor(descriptors int) int { return max(16, min(maxHTTPConns, descriptors/8)) }
 
-// sessionsFor is how many sessions it has: each needs two descriptors.
-func sessionsFor(descriptors int) int {
-	return max(1, (descriptors-descriptorReserve-httpConnsFor(descriptors))/2)
+// sessionsFor is how many sessions it has, with so many descriptors each.
+func sessionsFor(descriptors, each int) int {
+	return max(1, (descriptors-descriptorReserve-httpConnsFor(descriptors))/each)
 }
 
 func orElse[T comparable](v *T, def T) {
@@ -91,7 +101,7 @@ func orElse[T comparable](v *T, def T) {
 	}
 }
 
-func (c *Config) setDefaults() error {
+func (c *Config) setDefaults(deps *Deps) error {
 	orElse(&c.Loops, runtime.GOMAXPROCS(0))
 	orElse(&c.HandshakeTimeout, 5*time.Second)
 	orElse(&c.DialTimeout, time.Second)
@@ -112,15 +122,28 @@ func (c *Config) setDefaults() error {
 	orElse(&c.MaxHeader, 8<<10)
 	orElse(&c.MaxURL, 2<<10)
 	limit := eventloop.DescriptorLimit()
-	orElse(&c.MaxSessions, sessionsFor(limit))
+	each := deps.descriptors()
+	orElse(&c.MaxSessions, sessionsFor(limit, each))
 	if err := c.validate(); err != nil {
 		return err
 	}
-	if most := sessionsFor(limit); c.MaxSessions > most {
+	if most := sessionsFor(limit, each); c.MaxSessions > most {
 		return fmt.Errorf("%d sessions are more than the %d that the descriptor limit of %d allows: raise it (ulimit -n)",
 			c.MaxSessions, most, limit)
 	}
 	return nil
+}
+
+// descriptors are what a session needs: its two connections, and what a bridge adds to one that TLS is spoken on.
+func (d *Deps) descriptors() int {
+	n := 2
+	if d.TLS != nil {
+		n += bridge.Descriptors
+	}
+	if d.LegTLS != nil {
+		n += bridge.Descriptors
+	}
+	return n
 }
 
 func (c *Config) validate() error {
@@ -144,7 +167,7 @@ func (c *Config) validate() error {
 }
 
 func (d Deps) validate() error {
-	if d.Ring == nil || d.Log == nil {
+	if d.Ring == nil || d.Log == nil || d.Bridges == nil && (d.TLS != nil || d.LegTLS != nil) {
 		return errors.New("BUG: router: a dependency is missing")
 	}
 	return nil

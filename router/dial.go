@@ -9,6 +9,8 @@ import (
 
 	"github.com/valyala/fasthttp"
 
+	"github.com/ringside-edge/ringside/internal/bridge"
+	"github.com/ringside-edge/ringside/internal/eventloop"
 	"github.com/ringside-edge/ringside/ring"
 )
 
@@ -23,17 +25,19 @@ const (
 	dialTimeout                      // it took no connection, or gave no answer, in time
 	dialReset                        // it broke the connection before it had answered
 	dialBadAnswer                    // its answer was not acceptable
+	dialTLS                          // it speaks no TLS, or one of us does not believe the other
 	dialLocal                        // we could not: out of descriptors or ports
 	dialOutcomes
 )
 
 func (o dialOutcome) String() string {
-	return [dialOutcomes]string{"ok", "other", "busy", "refused", "timeout", "reset", "bad_answer", "local"}[o]
+	return [dialOutcomes]string{"ok", "other", "busy", "refused", "timeout", "reset", "bad_answer", "tls", "local"}[o]
 }
 
 // upstream is the far side of a handshake that has been answered.
 type upstream struct {
 	conn   net.Conn
+	wire   *bridge.Wire // under conn, which is a *tls.Conn then; nil as a rule
 	answer *answer
 	own    bool   // one of our gateways, asked by a signed handshake
 	shard  *shard // which
@@ -44,6 +48,30 @@ type upstream struct {
 func (u *upstream) close(r *Router) {
 	u.conn.Close()
 	r.buffers.Put(u.buf)
+}
+
+// detach makes a descriptor of the connection.
+func (u *upstream) detach(bridges *bridge.Set) (int, error) {
+	if u.wire == nil {
+		return eventloop.Detach(u.conn)
+	}
+	return carry(bridges, u.conn, u.wire)
+}
+
+// done gives back what a detached upstream still holds.
+func (u *upstream) done(r *Router) {
+	if u.wire == nil {
+		u.conn.Close()
+	}
+	r.buffers.Put(u.buf)
+}
+
+// flags are what a session with this upstream is.
+func (u *upstream) flags() flags {
+	if u.wire != nil {
+		return isLegTLS
+	}
+	return 0
 }
 
 // connect finds an upstream for the handshake, the slot's shards in the order of preference. What it returns has begun
@@ -62,7 +90,7 @@ func (r *Router) connect(ctx context.Context, hs *handshake) (up *upstream, begi
 		switch outcome {
 		case dialOK, dialOther:
 			return up, outcome == dialOK, nil
-		case dialRefused, dialTimeout, dialReset, dialBadAnswer:
+		case dialRefused, dialTimeout, dialReset, dialBadAnswer, dialTLS:
 			r.eject(r.shards.of(m), err)
 		case dialBusy, dialLocal:
 		}
@@ -86,13 +114,19 @@ func (r *Router) try(ctx context.Context, hs *handshake, m *ring.Member, last bo
 		}
 	}
 	_ = c.SetDeadline(deadline) // an open connection takes it
-	stop := context.AfterFunc(ctx, func() { _ = c.SetDeadline(time.Unix(1, 0)) })
+	raw := c                    // c is to be what speaks TLS over it, perhaps
+	stop := context.AfterFunc(ctx, func() { _ = raw.SetDeadline(time.Unix(1, 0)) })
 	defer stop()
-	up := &upstream{conn: c, own: r.deps.Keys != nil && !m.Static, buf: r.buffers.Get().(*[]byte)} //nolint:forcetypeassert // its New is ours
+	own := r.deps.Keys != nil && !m.Static
+	wire, outcome, err := r.secureLeg(ctx, &c, own, deadline)
+	if err != nil {
+		return nil, outcome, err
+	}
+	up := &upstream{conn: c, wire: wire, own: own, buf: r.buffers.Get().(*[]byte)} //nolint:forcetypeassert // its New is ours
 	if up.own {
 		up.shard = r.shards.of(m)
 	}
-	outcome, err := r.exchange(hs, up)
+	outcome, err = r.exchange(hs, up)
 	if outcome != dialOK && outcome != dialOther {
 		up.close(r)
 		return nil, outcome, err
@@ -146,6 +180,8 @@ func exchangeFailure(err error) dialOutcome {
 		return dialBadAnswer
 	case isTimeout(err):
 		return dialTimeout
+	case bridge.OutcomeOf(err) == bridge.Rejected:
+		return dialTLS
 	}
 	return dialReset
 }

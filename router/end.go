@@ -75,7 +75,7 @@ func (s *session) clientEOF() {
 		}
 	case s.has(upstreamEnded):
 		s.close(closeUpstream)
-	case s.has(homeless):
+	case s.has(homeless), s.has(isTLS) && s.client.PeerGone(): // nobody listens either
 		s.close(closeClient)
 	case s.unsent() == 0:
 		s.passEnd()

@@ -32,6 +32,7 @@ type sessionState struct {
 	HalfWay *leg.HalfWay  `json:"half_way,omitempty"`
 	Frames  *framesState  `json:"frames,omitempty"`
 	Home    *homeState    `json:"home,omitempty"`
+	Carrier *carrierState `json:"carrier,omitempty"`
 }
 
 type waitingState struct {
@@ -75,7 +76,7 @@ func (s *session) pack() (handover.Item, error) {
 	now := s.w.now()
 	st := sessionState{
 		Version: stateVersion, Flags: s.flags &^ (morePostedDown | morePostedUp), Slot: s.slot, Reason: s.reason,
-		Moved: now - s.moved, Since: now - s.since, Upstream: s.upstream.Open(), HalfWay: s.strip.HalfWay(),
+		Moved: now - s.moved, Since: now - s.since, Upstream: s.upstream.Open(), HalfWay: s.strip.HalfWay(), Carrier: s.carried(),
 	}
 	if wt := s.waiting; wt != nil {
 		st.Waiting = &waitingState{wt.held, wt.down, wt.up, wt.lead, wt.sent, now - wt.downSince, now - wt.upSince}
@@ -210,6 +211,7 @@ func (a *adopt) Run() {
 	case a.state.Home != nil && a.state.Home.Wants && s.movable():
 		s.lookForHome(moveDrain)
 	}
+	s.carriedBy(a.state.Carrier)
 	s.later(morePostedDown)
 	s.later(morePostedUp)
 }

@@ -16,14 +16,16 @@ import (
 // handshake is a client's request for a session, understood. What it refers to is the server's: it is valid until
 // the request's handler returns.
 type handshake struct {
-	deadline time.Time // of the whole handshake
-	uri      string    // request target as it came
-	host     string
-	peer     netip.Addr // who sent the request to us: the client, or its nearest HTTP proxy
-	addr     netip.Addr // the client's address: no 4in6, no zone
-	client   string     // the same as text
-	slot     int        // of its topic
-	block    []byte     // header fields as they came, up to and with the blank line
+	deadline   time.Time // of the whole handshake
+	uri        string    // request target as it came
+	host       string
+	secure     bool       // it came over TLS
+	knowsProto bool       // and nobody whom we trust is in front, who may know better
+	peer       netip.Addr // who sent the request to us: the client, or its nearest HTTP proxy
+	addr       netip.Addr // the client's address: no 4in6, no zone
+	client     string     // the same as text
+	slot       int        // of its topic
+	block      []byte     // header fields as they came, up to and with the blank line
 
 	origin     string // of the page, as a browser tells it; empty for none
 	websocket  bool   // else an event stream

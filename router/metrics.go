@@ -55,6 +55,7 @@ type counts struct {
 	waiting  count        // gauge: bytes kept for them
 	moving   count        // gauge: sessions that are on their way to another gateway
 	homeless count        // gauge: those of them without a leg
+	carried  count        // gauge: sessions whose TLS a predecessor carries
 	_        [64]byte
 }
 
@@ -131,6 +132,7 @@ var (
 	descWaiting   = desc("waiting_bytes", "Bytes read and not yet taken by the other side, or not acknowledged by a gateway.")
 	descMoving    = desc("sessions_moving", "Sessions on their way to another gateway.")
 	descHomeless  = desc("sessions_homeless", "Sessions whose gateway is gone and whose client waits for another.")
+	descCarried   = desc("sessions_carried", "Sessions that came from a predecessor, which still carries their TLS.")
 	descMoves     = desc("moves_total", "Changes of gateways that have ended, by why they were made and how they ended.", "reason", "outcome")
 	descSilent    = desc("gateways_silent_total", "Times that a gateway's heartbeat fell silent though its connection had not broken.")
 	descHandover  = desc("handed_over_total", "Sessions given to a successor of this process, or taken from a predecessor.", "way")
@@ -154,6 +156,7 @@ func (r *Router) Collect(ch chan<- prometheus.Metric) {
 		gauge(descBlocked, float64(r.sum(func(c *counts) *count { return &c.blocked[to] })), to.String())
 	}
 	gauge(descMoving, float64(r.sum(func(c *counts) *count { return &c.moving })))
+	gauge(descCarried, float64(r.sum(func(c *counts) *count { return &c.carried })))
 	gauge(descHomeless, float64(r.sum(func(c *counts) *count { return &c.homeless })))
 	for state, name := range map[pulseState]string{pulseUnknown: "unknown", pulseUp: "up", pulseDown: "down", pulseSilent: "silent"} {
 		gauge(descPulse, float64(r.shards.count(state)), name)

@@ -15,11 +15,12 @@ const (
 	moveCrash     moveReason = iota // its leg is gone, or its gateway is silent
 	moveDrain                       // its gateway has asked for it
 	moveRebalance                   // the ring prefers another gateway
+	moveTakeover                    // its leg is carried by a predecessor of this process, which is to end
 	moveReasons
 )
 
 func (r moveReason) String() string {
-	return [moveReasons]string{"crash", "drain", "rebalance"}[r]
+	return [moveReasons]string{"crash", "drain", "rebalance", "takeover"}[r]
 }
 
 // moveOutcome says how a move ended.
@@ -109,7 +110,7 @@ func (s *session) lookForHome(reason moveReason) {
 	m := &move{
 		session: s, slot: int(s.slot), ticket: s.home.ticket, reason: reason, began: now, until: now.Add(r.cfg.RehomeWait), fd: -1,
 	}
-	if reason != moveCrash {
+	if reason == moveDrain || reason == moveRebalance {
 		m.from = s.home.shard
 	}
 	s.home.move = m
@@ -176,6 +177,10 @@ func (m *move) Run() {
 	s.w.r.metrics.moveTime.Observe(s.w.r.now().Sub(m.began).Seconds())
 	s.setHomeless(false)
 	s.home.shard = m.shard
+	s.flags &^= isLegTLS
+	if s.w.r.deps.LegTLS != nil {
+		s.flags |= isLegTLS
+	}
 	s.moved = s.w.now()
 	s.fromTheStart(leg.AppendResume(nil, s.home.resume()))
 	if s.flushUp() {

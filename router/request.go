@@ -16,6 +16,7 @@ func (hs *handshake) appendRequest(b []byte, keys *leg.Keyring, asLeg bool, now 
 	for fs := (fields{rest: hs.block}); fs.next(); {
 		f := fs.field
 		if f.isHopByHop() || f.isOurs() || f.is("x-forwarded-for") || f.is("forwarded") || hs.endsHere(f) ||
+			hs.knowsProto && f.is("x-forwarded-proto") ||
 			asLeg && f.is("sec-websocket-extensions") {
 			continue
 		}
@@ -45,8 +46,8 @@ func (hs *handshake) appendForwarded(b []byte) []byte {
 	}
 	peer := hs.peer.String()
 	b = append(append(b, peer...), "\r\n"...)
-	if !hs.hasProto {
-		b = append(b, "X-Forwarded-Proto: http\r\n"...)
+	if !hs.hasProto || hs.knowsProto {
+		b = appendField(b, "X-Forwarded-Proto", hs.proto())
 	}
 	if !hs.hasForwardHost {
 		b = appendField(b, "X-Forwarded-Host", hs.host)
@@ -57,9 +58,17 @@ func (hs *handshake) appendForwarded(b []byte) []byte {
 			node = `"[` + node + `]"`
 		}
 		b = append(append(append(b, "Forwarded: "...), hs.forwarded...), ", for="...)
-		b = append(append(b, node...), ";proto=http\r\n"...)
+		b = append(append(b, node...), ";proto="+hs.proto()+"\r\n"...)
 	}
 	return b
+}
+
+// proto is the scheme of the connection that the request came over.
+func (hs *handshake) proto() string {
+	if hs.secure {
+		return "https"
+	}
+	return "http"
 }
 
 func appendField(b []byte, name, value string) []byte {

@@ -9,6 +9,7 @@ import (
 	"github.com/valyala/fasthttp"
 	"go.uber.org/zap"
 
+	"github.com/ringside-edge/ringside/internal/bridge"
 	"github.com/ringside-edge/ringside/internal/eventloop"
 	"github.com/ringside-edge/ringside/leg"
 	"github.com/ringside-edge/ringside/ring"
@@ -16,23 +17,28 @@ import (
 
 // ask sends a request of our own to a gateway and reads its answer. The connection is the caller's when the gateway has
 // said yes.
-func (r *Router) ask(ctx context.Context, method string, sh *shard, timeout time.Duration, headers string) (net.Conn, dialOutcome, error) {
+func (r *Router) ask(ctx context.Context, method string, sh *shard, timeout time.Duration, headers string) (net.Conn, *bridge.Wire, dialOutcome, error) {
 	d := net.Dialer{Timeout: min(timeout, r.cfg.DialTimeout), KeepAlive: -1}
 	c, err := d.DialContext(ctx, "tcp", sh.addr)
 	if err != nil {
-		return nil, dialFailure(err), err
+		return nil, nil, dialFailure(err), err
 	}
 	_ = c.SetDeadline(time.Now().Add(timeout)) // an open connection takes it
-	stop := context.AfterFunc(ctx, func() { _ = c.SetDeadline(time.Unix(1, 0)) })
+	raw := c                                   // c is to be what speaks TLS over it, perhaps
+	stop := context.AfterFunc(ctx, func() { _ = raw.SetDeadline(time.Unix(1, 0)) })
 	defer stop()
+	wire, outcome, err := r.secureLeg(ctx, &c, true, time.Now().Add(timeout))
+	if err != nil {
+		return nil, nil, outcome, err
+	}
 	buf := r.buffers.Get().(*[]byte) //nolint:forcetypeassert // its New is ours
 	defer r.buffers.Put(buf)
-	outcome, err := r.exchangeOurs(c, *buf, method, sh, headers)
+	outcome, err = r.exchangeOurs(c, *buf, method, sh, headers)
 	if outcome != dialOK {
 		c.Close()
-		return nil, outcome, err
+		return nil, nil, outcome, err
 	}
-	return c, dialOK, nil
+	return c, wire, dialOK, nil
 }
 
 func (r *Router) exchangeOurs(c net.Conn, buf []byte, method string, sh *shard, headers string) (dialOutcome, error) {
@@ -104,13 +110,16 @@ func (r *Router) openLeg(ctx context.Context, m *move, sh *shard) (int, dialOutc
 	if m.urgent() && m.pause > 0 { // nobody was fresh: better a gateway that says so to the client than none
 		headers += leg.HeaderStale + ": 1\r\n"
 	}
-	c, outcome, err := r.ask(ctx, leg.MethodResume, sh, max(left, time.Millisecond), headers)
+	c, wire, outcome, err := r.ask(ctx, leg.MethodResume, sh, max(left, time.Millisecond), headers)
 	r.metrics.dials[outcome].Add(1)
 	if err != nil {
 		return -1, outcome, err
 	}
-	defer c.Close()
-	fd, err := eventloop.Detach(c)
+	u := upstream{conn: c, wire: wire}
+	fd, err := u.detach(r.deps.Bridges)
+	if wire == nil {
+		c.Close()
+	}
 	if err != nil {
 		return -1, dialLocal, err
 	}
@@ -127,7 +136,7 @@ func (r *Router) setOptions(fd int) {
 // moveFailed notes that a gateway did not take a session over.
 func (r *Router) moveFailed(sh *shard, m *move, outcome dialOutcome, err error) {
 	switch outcome {
-	case dialRefused, dialTimeout, dialReset, dialBadAnswer:
+	case dialRefused, dialTimeout, dialReset, dialBadAnswer, dialTLS:
 		r.eject(sh, err)
 	case dialBusy:
 		if m.reason == moveRebalance {

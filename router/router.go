@@ -49,6 +49,7 @@ type Router struct {
 	mover     *mover
 	buffers   sync.Pool // *[]byte for handshakes with upstreams, maxAnswerHead bytes each
 	now       func() time.Time
+	carrierID string // of this process, for a successor
 
 	ctx context.Context //nolint:containedctx // of the handshakes; set by Run before anything else is started
 
@@ -63,7 +64,7 @@ type Router struct {
 // New makes a router and binds its listener, so that Addr is known; nothing is accepted before Run. A router that is
 // never run must be closed with Close.
 func New(cfg Config, deps Deps) (*Router, error) {
-	if err := cfg.setDefaults(); err != nil {
+	if err := cfg.setDefaults(&deps); err != nil {
 		return nil, err
 	}
 	if err := deps.validate(); err != nil {
@@ -72,7 +73,7 @@ func New(cfg Config, deps Deps) (*Router, error) {
 	r := &Router{
 		cfg: cfg, deps: deps, log: deps.Log, metrics: newMetrics(),
 		conns:  newConns(httpConnsFor(eventloop.DescriptorLimit())),
-		byLoop: make(map[*eventloop.Loop]*worker), resumed: make(chan struct{}, 1), now: time.Now,
+		byLoop: make(map[*eventloop.Loop]*worker), resumed: make(chan struct{}, 1), now: time.Now, carrierID: newCarrierID(),
 	}
 	r.shards = shards{r: r, by: make(map[string]*shard)}
 	r.placement = newPlacement(deps.Ring, func(m *ring.Member) bool { return pulseState(r.shards.of(m).pulse.Load()) == pulseUp }, time.Now)

@@ -26,7 +26,8 @@ func (r *Router) handle(ctx *fasthttp.RequestCtx) {
 	hs, no := r.parse(ctx)
 	if no == nil {
 		hs.deadline = began.Add(r.cfg.HandshakeTimeout)
-		hs.peer = c.peer
+		hs.peer, hs.secure = c.peer, c.tls != nil
+		hs.knowsProto = hs.secure && !containsAddr(r.cfg.TrustedProxies, c.peer)
 		hs.addr = clientOf(c.peer, hs.forwardedFor, r.cfg.TrustedProxies)
 		hs.client = hs.addr.String()
 		no = r.admit()
@@ -72,7 +73,7 @@ func (r *Router) open(ctx *fasthttp.RequestCtx, c *httpConn, hs *handshake) bool
 		r.metrics.refused(reasonUpstream)
 		return false
 	}
-	t := &takeover{r: r, c: c, up: up, flags: flagsOf(hs, up), slot: uint8(hs.slot), ticket: up.answer.ticket}
+	t := &takeover{r: r, c: c, up: up, flags: flagsOf(hs, up) | c.flags() | up.flags(), slot: uint8(hs.slot), ticket: up.answer.ticket}
 	t.first = up.answer.appendHead(make([]byte, 0, len(up.answer.line)+len(up.answer.block)+len(up.answer.rest)+2), up.own)
 	t.head = len(t.first)
 	t.first = append(t.first, up.answer.rest...)
@@ -99,18 +100,18 @@ type takeover struct {
 func (t *takeover) run(hijacked net.Conn) {
 	r := t.r
 	t.c.taken = nil
-	fd, early, err := eventloop.Take(hijacked)
+	fd, early, err := t.c.take(hijacked, r.deps.Bridges)
 	if err != nil {
 		t.fail(err)
 		return
 	}
-	upstreamFD, err := eventloop.Detach(t.up.conn)
+	upstreamFD, err := t.up.detach(r.deps.Bridges)
 	if err != nil {
 		eventloop.CloseFD(fd)
 		t.fail(err)
 		return
 	}
-	t.up.close(r)
+	t.up.done(r)
 	r.setOptions(fd)
 	r.setOptions(upstreamFD)
 	w := r.workerOf(r.group.Next())

@@ -47,6 +47,9 @@ const (
 
 	morePostedDown // a note goes on reading from the upstream, or from the client
 	morePostedUp
+
+	isTLS    // the client's descriptor is a bridge's other end
+	isLegTLS // the leg's is
 )
 
 func flagsOf(hs *handshake, up *upstream) (f flags) {
@@ -144,6 +147,8 @@ func (s *session) Sweep(c *eventloop.Conn, now int64) {
 	switch {
 	case s.waitsDown() && t-s.waiting.downSince > w.writeTimeout:
 		s.close(closeWriteTimeout)
+	case w.outlived(s, t):
+		s.leave()
 	case s.has(homeless): // the mover looks after it
 	case s.waitsUp() && t-s.waiting.upSince > w.writeTimeout:
 		s.stuckUp()

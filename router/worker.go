@@ -13,6 +13,7 @@ type worker struct {
 	owed     float64 // of a drain: sessions that should have been sent away by now, below one
 	read     int     // bytes that one read takes at most
 	spare    []*waiting
+	carriers map[*session]carrier // of those that a predecessor's bridge carries; nil as a rule
 	rebalancing
 
 	idleTimeout, writeTimeout, grace ticks
@@ -37,6 +38,10 @@ func (w *worker) add(s *session) {
 }
 
 func (w *worker) remove(s *session) {
+	if _, ok := w.carriers[s]; ok {
+		delete(w.carriers, s)
+		w.counts.carried.sub(1)
+	}
 	last := len(w.sessions) - 1
 	w.sessions[s.place] = w.sessions[last]
 	w.sessions[s.place].place = s.place

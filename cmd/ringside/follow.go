@@ -40,7 +40,7 @@ func isFinal(err error) bool {
 // connection makes one connection and prints what it brings until it ends, which always has a reason.
 func (f *follower) connection(ctx context.Context) error {
 	f.wait = -1
-	dialer := websocket.Dialer{Subprotocols: []string{subprotocol}, HandshakeTimeout: handshakeTimeout, Proxy: http.ProxyFromEnvironment}
+	dialer := websocket.Dialer{Subprotocols: []string{subprotocol}, HandshakeTimeout: handshakeTimeout, Proxy: http.ProxyFromEnvironment, TLSClientConfig: f.secure}
 	token, err := f.cmd.token()
 	if err != nil {
 		return err

@@ -7,6 +7,7 @@ import (
 	"go.uber.org/zap"
 
 	"github.com/ringside-edge/ringside/gateway"
+	"github.com/ringside-edge/ringside/internal/bridge"
 	"github.com/ringside-edge/ringside/internal/config"
 	"github.com/ringside-edge/ringside/internal/origin"
 	"github.com/ringside-edge/ringside/ring"
@@ -32,6 +33,7 @@ func (c *gatewayCmd) Run(ctx context.Context, std stdio) error {
 type gatewayNode struct {
 	*core
 	gateway *gateway.Gateway
+	secure  *security
 }
 
 // newGateway binds the gateway's three ports. Nothing runs; on an error nothing is left bound.
@@ -51,6 +53,10 @@ func newGateway(cfg config.Gateway, log *zap.Logger, leave *trigger) (*gatewayNo
 	if err != nil {
 		return nil, fmt.Errorf("allowed-origins: %w", err)
 	}
+	secure, err := newSecurity(nil, cfg.LegTLS, bridge.Config{WriteTimeout: cfg.WriteTimeout, AckTimeout: cfg.AckTimeout, KeepAlive: cfg.KeepAlive}, log)
+	if err != nil {
+		return nil, err
+	}
 	access, err := newAccess(cfg.Auth, rules, log)
 	if err != nil {
 		return nil, err
@@ -67,6 +73,7 @@ func newGateway(cfg config.Gateway, log *zap.Logger, leave *trigger) (*gatewayNo
 		Ring:    c.ring,
 		Changed: func() (<-chan struct{}, func()) { return c.gossip().Changed() },
 		Stream:  c.stream, Keys: c.keys, Log: log.Named("gateway"), Access: access,
+		TLS: secure.legServer(), Bridges: secure.bridges,
 	})
 	if err != nil {
 		access.Guard.Close()
@@ -78,8 +85,11 @@ func newGateway(cfg config.Gateway, log *zap.Logger, leave *trigger) (*gatewayNo
 		c.release()
 		return nil, err
 	}
-	return &gatewayNode{c, g}, nil
+	c.registry.MustRegister(secure.collectors()...)
+	return &gatewayNode{c, g, secure}, nil
 }
 
 // run runs the gateway until it has left or ctx ends.
-func (n *gatewayNode) run(ctx context.Context) error { return n.core.run(ctx, n.gateway.Warm()) }
+func (n *gatewayNode) run(ctx context.Context) error {
+	return n.secure.around(ctx, func(ctx context.Context) error { return n.core.run(ctx, n.gateway.Warm()) }, func() {})
+}

@@ -12,11 +12,13 @@ import (
 	"os/exec"
 	"os/signal"
 	"path/filepath"
+	"sync/atomic"
 	"syscall"
 
 	"github.com/valyala/fasthttp"
 	"go.uber.org/zap"
 
+	"github.com/ringside-edge/ringside/internal/bridge"
 	"github.com/ringside-edge/ringside/internal/config"
 	"github.com/ringside-edge/ringside/internal/origin"
 	"github.com/ringside-edge/ringside/ring"
@@ -75,18 +77,23 @@ func (c *routerCmd) Run(ctx context.Context, std stdio) error {
 			return err
 		}})
 	}
+	defer n.lingerWhenSucceeded(ctx, c.TakeoverLinger)()
 	up := &upgrader{node: n, router: n.router, log: log.Named("takeover"), program: program, usr2: usr2}
 	parts = append(parts, part{"", func(ctx context.Context) error { return up.serve(ctx, c.TakeoverSocket, settled) }})
-	if err := runAll(ctx, parts...); !errors.Is(err, errSucceeded) {
-		return err
+	if err = runAll(ctx, parts...); errors.Is(err, errSucceeded) {
+		return nil
 	}
-	return nil
+	return err
 }
 
 // routerNode is a router with all that is around it.
 type routerNode struct {
 	*core
 	router *router.Router
+	secure *security
+	after  func() // called when it has ended, while its bridges still carry; nil for nothing
+
+	succeeded atomic.Bool // by another process
 }
 
 // routerExtras are what a router in `ringside dev` serves beside sessions.
@@ -116,6 +123,10 @@ func newRouter(cfg config.Router, log *zap.Logger, leave *trigger, extras router
 	if err != nil {
 		return nil, fmt.Errorf("allowed-origins: %w", err)
 	}
+	secure, err := newSecurity(&cfg.PublicTLS, cfg.LegTLS, bridge.Config{WriteTimeout: cfg.WriteTimeout, AckTimeout: cfg.AckTimeout, KeepAlive: cfg.KeepAlive}, log)
+	if err != nil {
+		return nil, err
+	}
 	r, err := router.New(router.Config{
 		Origins: origins,
 		Listen:  string(cfg.Listen), Loops: cfg.Loops, Portable: cfg.Portable,
@@ -126,7 +137,10 @@ func newRouter(cfg config.Router, log *zap.Logger, leave *trigger, extras router
 		NoRebalance: !cfg.Rebalance, Settle: cfg.Settle, RebalanceWindow: cfg.RebalanceWindow,
 		RebalanceMin: cfg.RebalanceMin, RebalanceMax: cfg.RebalanceMax, MaxUnacked: int(cfg.MaxUnacked),
 		ProxyProtocolFrom: config.Prefixes(cfg.ProxyProtocolFrom), TrustedProxies: config.Prefixes(cfg.TrustedProxies),
-	}, router.Deps{ID: id, Ring: c.ring, Keys: c.keys, Log: log.Named("router"), Fallback: extras.fallback, Listener: extras.listener, Hold: extras.listener != nil})
+	}, router.Deps{
+		ID: id, Ring: c.ring, Keys: c.keys, Log: log.Named("router"), Fallback: extras.fallback, Listener: extras.listener, Hold: extras.listener != nil,
+		TLS: secure.publicConfig(), LegTLS: secure.legClient(), Bridges: secure.bridges, Linger: cfg.TakeoverLinger,
+	})
 	if err != nil {
 		return nil, notBound("listen", cfg.Listen, err)
 	}
@@ -142,14 +156,19 @@ func newRouter(cfg config.Router, log *zap.Logger, leave *trigger, extras router
 		c.release()
 		return nil, err
 	}
-	return &routerNode{c, r}, nil
+	c.registry.MustRegister(secure.collectors()...)
+	return &routerNode{core: c, router: r, secure: secure}, nil
 }
 
 // run runs the router until it has left or ctx ends.
 func (n *routerNode) run(ctx context.Context) error {
 	warm := make(chan struct{})
 	close(warm) // a router that is up can do its work
-	return n.core.run(ctx, warm)
+	after := n.after
+	if after == nil {
+		after = func() {}
+	}
+	return n.secure.around(ctx, func(ctx context.Context) error { return n.core.run(ctx, warm) }, after)
 }
 
 // routerID is a name that no other router has and that says where it runs.

@@ -3,6 +3,7 @@ package main
 import (
 	"bytes"
 	"context"
+	"crypto/tls"
 	"encoding/json"
 	"errors"
 	"fmt"
@@ -23,6 +24,7 @@ type subscribeCmd struct {
 	JSON  bool     `name:"json" help:"Print every event as the JSON that the server sent."`
 
 	bearer
+	trustCA
 }
 
 // topicURL is where a topic is followed.
@@ -66,7 +68,11 @@ func (s *subscribeCmd) Validate() error {
 func (s *subscribeCmd) Run(ctx context.Context, std stdio) error {
 	ctx, stop := signal.NotifyContext(ctx, syscall.SIGINT, syscall.SIGTERM)
 	defer stop()
-	f := &follower{cmd: s, std: std, last: s.Since, backoff: defaultBackoff}
+	secure, err := s.config()
+	if err != nil {
+		return err
+	}
+	f := &follower{cmd: s, secure: secure, std: std, last: s.Since, backoff: defaultBackoff}
 	for {
 		err := f.connection(ctx)
 		switch {
@@ -93,8 +99,9 @@ func (s *subscribeCmd) Run(ctx context.Context, std stdio) error {
 
 // follower is one subscription over all of its connections.
 type follower struct {
-	cmd *subscribeCmd
-	std stdio
+	cmd    *subscribeCmd
+	std    stdio
+	secure *tls.Config // nil for the defaults
 
 	last     string // position up to which everything has been printed; empty before the first welcome
 	printed  int

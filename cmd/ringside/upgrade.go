@@ -31,7 +31,7 @@ import (
 //	     │ ◄──────────── ready ─────────────────────── │ accepts clients
 //	     │ ── sessions, a batch at a time ───────────► │ serves them
 //	     │ ── end ───────────────────────────────────► │
-//	   exits                                           │
+//	   exits, or goes on as a bridge of TLS clients    │
 //
 // Until a batch is acknowledged its sessions are the predecessor's. When the successor fails, at any point, the predecessor
 // takes its ports back and goes on with what it holds. A successor that has only been too slow notices that it is not wanted
@@ -102,6 +102,7 @@ func (u *upgrader) serve(ctx context.Context, path string, ready <-chan struct{}
 			err = u.replace(ctx)
 		}
 		if err == nil {
+			u.node.succeeded.Store(true)
 			return errSucceeded
 		}
 		if ctx.Err() == nil {

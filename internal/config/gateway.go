@@ -79,6 +79,8 @@ type Gateway struct {
 	// For systems without epoll, and to compare.
 	Portable bool `group:"Engine" help:"Use the portable event loop even where epoll is."`
 
+	LegTLS
+
 	Logging
 }
 
@@ -88,6 +90,9 @@ func (g *Gateway) Validate() error {
 		return err
 	}
 	if err := g.AdminTrust.validate(g.Admin); err != nil {
+		return err
+	}
+	if err := g.LegTLS.validate(); err != nil {
 		return err
 	}
 	if g.LogBytes > g.LogTotalBytes {

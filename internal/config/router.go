@@ -1,6 +1,7 @@
 package config
 
 import (
+	"errors"
 	"fmt"
 	"time"
 )
@@ -63,6 +64,8 @@ type Router struct {
 	MaxURL Size `name:"max-url" group:"Limits" default:"2KiB" min:"256B" max:"16KiB" help:"Longest request target."`
 
 	ClientAddr
+	PublicTLS
+	LegTLS
 
 	// A successor connects there; it must be of the same user. SIGUSR2 needs none: it starts the successor itself.
 	TakeoverSocket string `group:"Takeover" placeholder:"PATH" example:"/run/ringside/takeover" help:"Where a new process may take this one's place: a UNIX socket."`
@@ -83,6 +86,9 @@ func (r *Router) Validate() error {
 		return err
 	}
 	if err := r.AdminTrust.validate(r.Admin); err != nil {
+		return err
+	}
+	if err := errors.Join(r.PublicTLS.validate(), r.LegTLS.validate()); err != nil {
 		return err
 	}
 	if r.DialTimeout > r.HandshakeTimeout {

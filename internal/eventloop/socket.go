@@ -95,17 +95,8 @@ const keepAliveProbes = 3
 // server's reader has buffered already and detaches the descriptor. early is what the client sent together
 // with its handshake, nil as a rule.
 func Take(c net.Conn) (fd int, early []byte, err error) {
-	// With a deadline in the past, reads give what is in the buffer and then fail.
-	if err := c.SetReadDeadline(time.Unix(1, 0)); err != nil {
-		return -1, nil, fmt.Errorf("cannot take a connection over: %w", err)
-	}
-	var buf [512]byte
-	for {
-		n, err := c.Read(buf[:])
-		early = append(early, buf[:n]...)
-		if err != nil {
-			break
-		}
+	if early, err = Buffered(c); err != nil {
+		return -1, nil, err
 	}
 	if fd, err = Detach(c); err != nil {
 		return -1, nil, err
@@ -120,4 +111,21 @@ func DescriptorLimit() int {
 		return 1024
 	}
 	return int(min(r.Cur, 1<<20))
+}
+
+// Find is the connection of type T that c is, or is around. Wrappers are seen through as by [Detach].
+func Find[T net.Conn](c net.Conn) (found T, ok bool) {
+	for {
+		if found, ok = c.(T); ok {
+			return found, true
+		}
+		switch w := c.(type) {
+		case interface{ UnsafeConn() net.Conn }:
+			c = w.UnsafeConn()
+		case interface{ NetConn() net.Conn }:
+			c = w.NetConn()
+		default:
+			return found, false
+		}
+	}
 }

@@ -31,6 +31,8 @@ var areas = []struct{ prefix, title string }{
 	{"ringside_auth_", "Authentication, of each gateway: see docs/SECURITY.md."},
 	{"ringside_gossip_", "Membership, as each node sees it."},
 	{"ringside_admin_", "The admin port of each node."},
+	{"ringside_bridge_", "TLS connections that are carried for sessions: of clients on routers, of legs on both."},
+	{"ringside_tlscert_", "Certificates."},
 	{"ringside_build_", "The program."},
 }
 

@@ -26,7 +26,7 @@ func (s *Subscriber) runSSE(ctx context.Context) (time.Duration, error) {
 	if last := s.Track(s.cfg.Topic).Last; last != (position.Position{}) {
 		req.Header.Set("Last-Event-ID", last.String())
 	}
-	tr := &http.Transport{DisableKeepAlives: true, DisableCompression: true, ResponseHeaderTimeout: 10 * time.Second}
+	tr := &http.Transport{DisableKeepAlives: true, DisableCompression: true, ResponseHeaderTimeout: 10 * time.Second, TLSClientConfig: s.cfg.TLS}
 	resp, err := tr.RoundTrip(req)
 	if err != nil {
 		return -1, err

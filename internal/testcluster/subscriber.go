@@ -2,6 +2,7 @@ package testcluster
 
 import (
 	"context"
+	"crypto/tls"
 	"encoding/json"
 	"errors"
 	"fmt"
@@ -33,10 +34,11 @@ func (p Protocol) String() string { return [...]string{"v1", "raw", "sse"}[p] }
 type SubscriberConfig struct {
 	Name     string
 	Protocol Protocol
-	Base     func() string // http://host:port, asked anew before each connection
+	Base     func() string // http://host:port, or https, asked anew before each connection
 	Topic    string
 	More     []string          // further topics, subscribed to by message; V1 only
 	Query    bool              // name the topic by ?topic= instead of the path
+	TLS      *tls.Config       // for an https Base
 	Since    position.Position // where to start from; the zero Position starts with what is live
 }
 
