@@ -15,6 +15,7 @@ import (
 	"github.com/prometheus/client_golang/prometheus"
 
 	"github.com/ringside-edge/ringside/internal/bridge"
+	"github.com/ringside-edge/ringside/internal/handover"
 	"github.com/ringside-edge/ringside/internal/testcluster"
 	"github.com/ringside-edge/ringside/leg"
 )
@@ -382,4 +383,26 @@ func TestTLSHandOver(t *testing.T) {
 		third.empty()
 		s.none()
 	})
+}
+
+// TestTLSHandOverFails gives sessions to somebody who does not take them: they stay, and nobody else carries them.
+func TestTLSHandOverFails(t *testing.T) {
+	s := newSecured(t, bridge.Config{})
+	g := movable(t, "g1")
+	r := start(t, false, func(c *Config, d *Deps) { quick(c, d); s.on(c, d) }, g)
+	c, conn := s.open(r, "a", wsHead, "")
+	f := g.session()
+	f.write(rec(leg.Topic, 0, 3, at(0), "a") + message(3, 1, "one"))
+	c.want("one")
+	no := errors.New("no")
+	if err := r.r.HandOver(t.Context(), func(context.Context, []handover.Item) error { return no }); !errors.Is(err, no) {
+		t.Fatalf("got %v, want what went wrong", err)
+	}
+	f.write(message(3, 2, "two"))
+	c.want("two")
+	write(t, conn, "hello")
+	f.want("hello")
+	if got := r.value("sessions_carried"); got != 0 {
+		t.Errorf("sessions_carried: got %v, want 0", got)
+	}
 }

@@ -2,10 +2,13 @@ package e2e
 
 import (
 	"crypto/tls"
+	"errors"
 	"fmt"
 	"net"
+	"os"
 	"path/filepath"
 	"strings"
+	"syscall"
 	"testing"
 
 	"github.com/ringside-edge/ringside/internal/testcluster"
@@ -209,4 +212,66 @@ func TestSecureCommands(t *testing.T) {
 	if code, err := sub.Wait(testcluster.Limit()); code != 0 || err != nil || !strings.Contains(sub.Log(), `"hello"`) {
 		t.Errorf("subscribe: got %d, %v, %q", code, err, sub.Log())
 	}
+}
+
+// TestSecureLingerIsToldToEnd has the old process stopped with the rest of its service: it leaves its clients the time of a drain, in which
+// the new one may still speak to them, and no more.
+func TestSecureLingerIsToldToEnd(t *testing.T) {
+	redis := testcluster.NewRedis(t, false)
+	c := newSecureCluster(t, redis)
+	socket := filepath.Join(t.TempDir(), "s")
+	flags := append(c.routers, "--takeover-socket", socket, "--drain-window", "500ms")
+	c.AddRouter(flags...)
+	c.AddGateway("g1", c.nodes...)
+	c.WaitReady()
+	c.WaitConverged()
+	topics := topicNames(4)
+	a := c.join(t, redis, topics, 8)
+	old := c.Router(0)
+	next := c.Add(testcluster.NodeSpec{Role: testcluster.Router, Reuse: old, Flags: append(flags, "--takeover", socket)})
+	says(t, next.Process, "has taken over")
+	says(t, old.Process, "carries TLS connections on")
+	signal(t, old, syscall.SIGTERM)
+	if code, err := old.Wait(testcluster.Limit()); code != 0 || err != nil {
+		t.Errorf("exit of the predecessor: got %d, %v, want 0", code, err)
+	}
+	a.verify(t) // all are back, at the new one
+}
+
+// TestSecureRotation puts new certificates in the place of those in use: new connections get them, and nobody else notices.
+func TestSecureRotation(t *testing.T) {
+	redis := testcluster.NewRedis(t, false)
+	c := newSecureCluster(t, redis)
+	dir := t.TempDir()
+	cert, key := filepath.Join(dir, "tls.crt"), filepath.Join(dir, "tls.key")
+	put := func(name string) {
+		t.Helper()
+		newCert, newKey := c.ca.Issue(t, name, net.IPv4(127, 0, 0, 1))
+		if err := errors.Join(os.Rename(newCert, cert), os.Rename(newKey, key)); err != nil {
+			t.Fatal(err)
+		}
+	}
+	put("old")
+	r := c.AddRouter(append([]string{"--tls-cert", cert, "--tls-key", key}, c.nodes...)...)
+	c.AddGateway("g1", c.nodes...)
+	c.WaitReady()
+	c.WaitConverged()
+	topics := topicNames(4)
+	a := c.join(t, redis, topics, 8)
+	tr := publishers(t, c.Cluster, redis, topics, 1, 0)
+	put("new")
+	eventually(t, "the new certificate is shown", func() error {
+		conn, err := tls.Dial("tcp", r.Addr, c.ca.ClientConfig())
+		if err != nil {
+			return err
+		}
+		defer conn.Close()
+		if name := conn.ConnectionState().PeerCertificates[0].Subject.CommonName; name != "new" {
+			return fmt.Errorf("it is %q", name)
+		}
+		return nil
+	})
+	tr.end()
+	a.verify(t)
+	a.nobodyNoticed(t)
 }
