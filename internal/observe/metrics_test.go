@@ -14,7 +14,7 @@ import (
 	"github.com/ringside-edge/ringside/internal/testcluster"
 )
 
-var update = flag.Bool("update", false, "write the list of metrics in docs/OPERATIONS.md anew")
+var update = flag.Bool("update", false, "write the list of metrics in docs/METRICS.md anew")
 
 // family is a metric as nodes export it.
 type family struct {
@@ -156,21 +156,21 @@ func (w *world) testMetrics(t *testing.T) {
 	if len(all) < 80 {
 		t.Fatalf("found %d metrics: /metrics was not understood", len(all))
 	}
-	before, rest, ok1 := strings.Cut(string(read(t, operations)), listBegins)
+	before, rest, ok1 := strings.Cut(string(read(t, metricList)), listBegins)
 	got, after, ok2 := strings.Cut(rest, listEnds)
 	if !ok1 || !ok2 {
-		t.Fatalf("%s has no place for the list: want %q and %q", operations, listBegins, listEnds)
+		t.Fatalf("%s has no place for the list: want %q and %q", metricList, listBegins, listEnds)
 	}
 	want := list(t, all)
 	if *update {
-		write(t, operations, []byte(before+listBegins+want+listEnds+after))
+		write(t, metricList, []byte(before+listBegins+want+listEnds+after))
 		got = want
 	}
 	for _, line := range difference(want, got) {
-		t.Errorf("%s lacks a line, or has another (-update writes it):\n%s", operations, line)
+		t.Errorf("%s lacks a line, or has another (-update writes it):\n%s", metricList, line)
 	}
 	for _, line := range difference(got, want) {
-		t.Errorf("%s lists what is not exported like that (-update writes it):\n%s", operations, line)
+		t.Errorf("%s lists what is not exported like that (-update writes it):\n%s", metricList, line)
 	}
 	testNames(t, all)
 }

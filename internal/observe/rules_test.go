@@ -16,6 +16,7 @@ var (
 	configs    = filepath.Join("..", "..", "configs")
 	rulesFile  = filepath.Join(configs, "prometheus", "alerts.yml")
 	operations = filepath.Join("..", "..", "docs", "OPERATIONS.md")
+	metricList = filepath.Join("..", "..", "docs", "METRICS.md")
 )
 
 // tool is the path of a program that the tests need.
