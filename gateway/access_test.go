@@ -103,8 +103,8 @@ func TestOpenSessionsHaveNoAccess(t *testing.T) {
 	if a := newAccess(req); a != nil {
 		t.Errorf("got %+v", a)
 	}
+	s := &session{}
 	if n := testing.AllocsPerRun(100, func() {
-		s := session{}
 		if s.grant() != nil || s.expired() || s.waits(command{Type: "subscribe"}) {
 			t.Error("an open session is restricted")
 		}
