@@ -97,6 +97,32 @@ func TestFarewell(t *testing.T) {
 	})
 }
 
+// A successor knows that the gateway wants to be told, and what it is told.
+func TestFarewellOfSuccessor(t *testing.T) {
+	g1, g2 := movable(t, "g1"), movable(t, "g2")
+	g1.setReply(func(f *far) bool {
+		f.write(f.answer("Ringside-Leg: v1\r\nRingside-Ticket: " + testTicket + "\r\nRingside-Farewell: v1\r\n"))
+		return true
+	})
+	old := start(t, false, func(c *Config, _ *Deps) { c.NoRebalance = true }, g1, g2)
+	topic := old.ownedBy("g1", "g2")
+	c := old.open(topic, wsHead, "")
+	leaving := g1.session()
+	leaving.write(rec(leg.Topic, 0, 3, at(0), topic) + message(3, 1, "one"))
+	c.want("one")
+	next := start(t, false, func(c *Config, _ *Deps) { c.NoRebalance = true }, g1, g2)
+	if err := old.r.HandOver(t.Context(), give(t, next)); err != nil {
+		t.Fatal(err)
+	}
+	old.empty()
+	leaving.write(rec(leg.Move, 0, 0, at(0), ""))
+	g2.session().resume()
+	farewell := leg.Farewell([]byte("ticket"))
+	if b, err := io.ReadAll(leaving.r); err != nil || string(b) != string(farewell[:]) {
+		t.Errorf("the old gateway got %x, %v", b, err)
+	}
+}
+
 func TestOrigins(t *testing.T) {
 	allowed, err := origin.Parse([]string{"https://shop.example"})
 	if err != nil {

@@ -201,12 +201,19 @@ func (g *Guard) byApp(ctx context.Context, m Methods, r *Request, sofar *Grant) 
 	c := g.app(m)
 	app := &App{URL: g.cfg.JWT.secretsOut(r.URI), Headers: make(map[string]string)}
 	if r.Host != "" {
-		app.URL = "http://" + r.Host + app.URL
+		scheme := "http://"
+		if strings.EqualFold(r.Header("X-Forwarded-Proto"), "https") { // it decides nothing: it is what the application takes its URL for
+			scheme = "https://"
+		}
+		app.URL = scheme + r.Host + app.URL
 	}
 	for _, name := range c.cfg.Headers {
 		if v := r.Header(name); v != "" {
 			app.Headers[name] = strings.ToValidUTF8(v, "\uFFFD")
 		}
+	}
+	if m == RPC && r.Client != "" {
+		app.Headers["REMOTE_ADDR"] = r.Client // where services that are written for AnyCable look for it
 	}
 	v, no := c.do(ctx, callConnect, func(ctx context.Context) (verdict, error) { return c.app.connect(ctx, r, app) })
 	if no != nil {

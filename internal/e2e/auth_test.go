@@ -261,7 +261,7 @@ func TestAuthenticationAcrossGateways(t *testing.T) {
 	sessions[0].send(`{"type":"auth","token":"` + authToken(t, "ann", 2*time.Hour) + `"}`)
 	sessions[0].until("authenticated")
 	for _, call := range a.want("connect", n+2) {
-		if strings.Contains(call.URL, "token") || !strings.HasSuffix(call.URL, "/t/finals") || call.SID == "" {
+		if strings.Contains(call.URL, "token") || !strings.HasSuffix(call.URL, "/t/finals") || call.SID == "" || call.Headers["REMOTE_ADDR"] != "127.0.0.1" {
 			t.Errorf("the application was told %+v", call)
 		}
 	}
