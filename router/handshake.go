@@ -29,7 +29,9 @@ type handshake struct {
 	websocket  bool   // else an event stream
 	key        string // of a WebSocket handshake
 	protocols  []string
-	extensions []string // names only
+	browser    bool      // it comes from one: there is an Origin
+	entered    time.Time // let in
+	extensions []string  // names only
 
 	// What the header block says, as far as it matters later.
 	forwardedFor   []byte // X-Forwarded-For and Forwarded, all values in one
@@ -181,6 +183,8 @@ func (hs *handshake) readField(f field, seen *headSeen) {
 		hs.forwardedFor = appendElement(hs.forwardedFor, f.value)
 	case f.is("forwarded"):
 		hs.forwarded = appendElement(hs.forwarded, f.value)
+	case f.is("origin"):
+		hs.browser = true
 	case f.is("x-forwarded-proto"):
 		hs.hasProto = true
 	case f.is("x-forwarded-host"):

@@ -63,6 +63,7 @@ type Router struct {
 	MaxURL Size `name:"max-url" group:"Limits" default:"2KiB" min:"256B" max:"16KiB" help:"Longest request target."`
 
 	ClientAddr
+	Admission
 
 	// A successor connects there; it must be of the same user. SIGUSR2 needs none: it starts the successor itself.
 	TakeoverSocket string `group:"Takeover" placeholder:"PATH" example:"/run/ringside/takeover" help:"Where a new process may take this one's place: a UNIX socket."`
@@ -93,6 +94,9 @@ func (r *Router) Validate() error {
 	}
 	if r.RebalanceMin > r.RebalanceMax {
 		return fmt.Errorf("rebalance-min (%d) is above rebalance-max (%d)", r.RebalanceMin, r.RebalanceMax)
+	}
+	if err := r.Admission.validate(); err != nil {
+		return err
 	}
 	return distinct([]string{"listen", "admin", "gossip"}, []Addr{r.Listen, r.Admin, r.Gossip})
 }
