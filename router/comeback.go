@@ -67,7 +67,7 @@ func (r *Router) turnAway(ctx *fasthttp.RequestCtx, hs *handshake, no *refusal) 
 	}
 	back := r.comeback(hs)
 	switch {
-	case hs.websocket && (hs.browser || queryValue(hs.uri, "refuse") == "close"):
+	case hs.websocket && (hs.origin != "" || queryValue(hs.uri, "refuse") == "close"):
 		r.metrics.refused(no.reason)
 		last := wsframe.AppendClose(hs.appendUpgrade(nil), codeTryLater, string(back.json()))
 		ctx.HijackSetNoResponse(true)

@@ -29,7 +29,6 @@ type handshake struct {
 	websocket  bool   // else an event stream
 	key        string // of a WebSocket handshake
 	protocols  []string
-	browser    bool      // it comes from one: there is an Origin
 	entered    time.Time // let in
 	extensions []string  // names only
 
@@ -183,8 +182,6 @@ func (hs *handshake) readField(f field, seen *headSeen) {
 		hs.forwardedFor = appendElement(hs.forwardedFor, f.value)
 	case f.is("forwarded"):
 		hs.forwarded = appendElement(hs.forwarded, f.value)
-	case f.is("origin"):
-		hs.browser = true
 	case f.is("x-forwarded-proto"):
 		hs.hasProto = true
 	case f.is("x-forwarded-host"):
