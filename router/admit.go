@@ -5,6 +5,7 @@ import (
 	"math/rand/v2"
 	"net/netip"
 	"net/url"
+	"runtime"
 	"strings"
 	"time"
 
@@ -70,8 +71,9 @@ const (
 	resumeRate, resumeBurst = 0.05, 2
 	// usesSize bounds the reservations that are remembered as used: more than can be let in while they are good.
 	usesSize = 1 << 18
-	// Accepting goes on at leastAccept however much the loops lag; mostAccept is no limit in practice.
-	leastAccept, mostAccept = 100, 20_000
+	// Accepting goes on at leastAccept however much the loops lag. mostAccept is for each core: so many first requests are
+	// read and refused in a fraction of its time, and a backlog that is taken up at once would stand before the loops' next turn.
+	leastAccept, mostAccept = 100, 2_000
 )
 
 // gate holds what decides about admission. Parts that are nil are without a limit.
@@ -105,7 +107,7 @@ func newGate(a Admission) gate {
 		})
 	}
 	if a.AcceptLag > 0 {
-		g.pacer = admission.NewPacer(a.AcceptLag, leastAccept, mostAccept)
+		g.pacer = admission.NewPacer(a.AcceptLag, leastAccept, mostAccept*float64(runtime.GOMAXPROCS(0)))
 	}
 	return g
 }

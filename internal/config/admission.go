@@ -31,7 +31,7 @@ type Admission struct {
 	// What is booked beyond is spread over the second half of it.
 	ReturnWindow time.Duration `group:"Admission" default:"10m" min:"2s" max:"1h" help:"Time over which clients that are turned away are told to return at most."`
 	// Then connections wait in the system's backlog.
-	AcceptLag time.Duration `group:"Admission" default:"50ms" min:"0s" max:"10s" help:"Lag of the event loops above which fewer connections are accepted; 0 for no limit."`
+	AcceptLag time.Duration `group:"Admission" default:"20ms" min:"0s" max:"10s" help:"Lag of the event loops above which fewer connections are accepted; 0 for no limit."`
 }
 
 func (a *Admission) validate() error {

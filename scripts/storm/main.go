@@ -147,8 +147,8 @@ func report(o options, rows []string) error {
 
 Written by `+"`make storm`"+` (%s): %d clients come at once, each from an address of its own, to three routers and two gateways on the machine that
 the clients run on, while %d sessions stand and get %g messages a second each. A client that listens comes back when its refusal says, with the reservation; a naive
-one after a second, whatever it was told. "All" is how long it took until the last of those who got in was in, of at most %v. CPU time of clients and cluster is the same
-two cores', so that a storm that the limits let pass slows the clients down too.
+one after a second, whatever it was told. "All" is how long it took until the last of those who got in was in, of at most %v. Clients and cluster share the machine's
+cores, the clients with a lower priority: the load average is of both.
 
 | | got in | half after | all after | most in a second | attempts | p99 of messages before | during | slowest | standing sessions closed | load average |
 |---|---|---|---|---|---|---|---|---|---|---|
