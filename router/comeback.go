@@ -48,7 +48,7 @@ func (r *Router) comeback(hs *handshake) comeback {
 
 // json is what a close frame and an event tell; it fits into a close frame's 123 bytes.
 func (b comeback) json() []byte {
-	text, err := json.Marshal(struct {
+	text, err := json.Marshal(struct { //nolint:gosec // the pass is the client's
 		Reconnect int64  `json:"reconnect"` // ms
 		Pass      string `json:"pass,omitempty"`
 	}{b.delay.Milliseconds(), b.pass})

@@ -39,7 +39,7 @@ const (
 
 // body is the JSON that a refusal is told in.
 func (no *refusal) body() []byte {
-	b, err := json.Marshal(struct {
+	b, err := json.Marshal(struct { //nolint:gosec // the pass is the client's
 		Error   string `json:"error"`
 		Message string `json:"message"`
 		Retry   int64  `json:"retry,omitempty"` // ms
