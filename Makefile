@@ -10,6 +10,8 @@ BUF := github.com/bufbuild/buf/cmd/buf@v1.59.0
 TESTFLAGS ?=
 # Passed to the chaos harness.
 CHAOSFLAGS ?=
+# Passed to the measurement of a storm.
+STORMFLAGS ?=
 # Passed to the measurement of latency.
 LATENCYFLAGS ?=
 # How long the model test goes on.
@@ -82,6 +84,11 @@ model: ## Hold gateways against a model of what is guaranteed for MODELTIME (10m
 rehome: ## Measure what 8,500 clients feel of a kill, a hang, a drain and a takeover
 	scripts/setup redis-server
 	$(GO) run ./scripts/rehome
+
+.PHONY: storm
+storm: build ## Measure what sessions feel of 20,000 clients that come at once, and write docs/STORM.md (about 4 minutes)
+	scripts/setup redis-server
+	$(GO) run ./scripts/storm -binary $(BINARY) -out docs/STORM.md $(STORMFLAGS)
 
 .PHONY: bench
 bench: ## Measure beside HAProxy and nginx, and write docs/BENCHMARKS.md (about 15 minutes)

@@ -6,6 +6,7 @@ import (
 	"math/rand/v2"
 	"slices"
 	"strconv"
+	"time"
 
 	"github.com/ringside-edge/ringside/gateway/auth"
 	"github.com/ringside-edge/ringside/internal/position"
@@ -26,9 +27,10 @@ func encodeGreeting(s *session, sub *sub) []byte {
 		return fmt.Appendf(nil, "retry: %d\nid: %s\n\n", retry, at)
 	case sub.first:
 		return text(fmt.Appendf(nil, `{"type":"welcome","session":"%016x","topic":%s,"position":"%s","heartbeat":%d,%s`+
-			`"backoff":{"min":%d,"max":%d,"factor":%d,"jitter":%v}}`,
+			`"backoff":{"min":%d,"max":%d,"factor":%d,"jitter":%v},"resume":"%s"}`,
 			s.id, sub.feed.topic.quoted, at, s.worker.g.cfg.Heartbeat.Milliseconds(), s.expiry(),
-			backoffMin.Milliseconds(), backoffMax.Milliseconds(), backoffFactor, backoffJitter))
+			backoffMin.Milliseconds(), backoffMax.Milliseconds(), backoffFactor, backoffJitter,
+			s.worker.g.resumePass(s.id, time.Now())))
 	}
 	return encodeSubscribed(sub)
 }

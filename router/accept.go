@@ -132,6 +132,7 @@ func (r *Router) acceptLoop(ctx context.Context) {
 		if err == nil {
 			pause = least
 			r.conns.add(&httpConn{Conn: c, r: r}, r.serve)
+			r.pace(ctx)
 			continue
 		}
 		r.conns.release()

@@ -52,6 +52,8 @@ type Config struct {
 	// ProxyProtocolFrom are the balancers that begin every connection with a PROXY protocol header, and TrustedProxies
 	// the HTTP proxies whose X-Forwarded-For is believed. No 4in6, no zones.
 	ProxyProtocolFrom, TrustedProxies []netip.Prefix
+
+	Admission Admission // who may open a session, and how fast
 }
 
 // Deps are what a router works with. Ring and Log are required.
@@ -121,6 +123,9 @@ func (c *Config) setDefaults(deps *Deps) error {
 	orElse(&c.MaxUnacked, 128<<10)
 	orElse(&c.MaxHeader, 8<<10)
 	orElse(&c.MaxURL, 2<<10)
+	if err := c.Admission.setDefaults(); err != nil {
+		return err
+	}
 	limit := eventloop.DescriptorLimit()
 	each := deps.descriptors()
 	orElse(&c.MaxSessions, sessionsFor(limit, each))

@@ -31,7 +31,8 @@ type handshake struct {
 	websocket  bool   // else an event stream
 	key        string // of a WebSocket handshake
 	protocols  []string
-	extensions []string // names only
+	entered    time.Time // let in
+	extensions []string  // names only
 
 	// What the header block says, as far as it matters later.
 	forwardedFor   []byte // X-Forwarded-For and Forwarded, all values in one

@@ -71,6 +71,7 @@ type metrics struct {
 	acceptErrors atomic.Uint64
 	proxied      [proxyOutcomes]atomic.Uint64
 	refusals     *prometheus.CounterVec
+	passes       *prometheus.CounterVec
 	handshakes   prometheus.Histogram
 	moveTime     prometheus.Histogram
 }
@@ -81,10 +82,12 @@ type metrics struct {
 var refusalReasons = []string{
 	reasonHTTP, reasonBody, reasonWebSocket, reasonFull, reasonDraining, reasonNoShard, reasonUpstream, "header_too_large", "uri_too_long",
 	"body_too_large", "slow_request", "aborted", "method", "topic_missing", "not_a_session", "ambiguous", "origin", "bad_gateway",
+	reasonPerIP, reasonQueueFull, reasonQueueTime,
 }
 
 func newMetrics() *metrics {
 	m := &metrics{
+		passes: newPassCounts(),
 		refusals: prometheus.NewCounterVec(prometheus.CounterOpts{
 			Name: "ringside_router_refused_total", Help: "Requests turned down, by reason; upstream: by a gateway, whose answer was passed on.",
 		}, []string{"reason"}),
@@ -149,6 +152,7 @@ func (r *Router) Describe(ch chan<- *prometheus.Desc) { prometheus.DescribeByCol
 // Collect implements prometheus.Collector. Safe for concurrent use.
 func (r *Router) Collect(ch chan<- prometheus.Metric) {
 	r.collectCounters(ch)
+	r.collectAdmission(ch)
 	gauge := func(d *prometheus.Desc, v float64, labels ...string) {
 		ch <- prometheus.MustNewConstMetric(d, prometheus.GaugeValue, v, labels...)
 	}

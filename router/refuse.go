@@ -3,7 +3,7 @@ package router
 import (
 	"encoding/json"
 	"fmt"
-	"math/rand/v2"
+	"math"
 	"strconv"
 	"time"
 
@@ -16,6 +16,7 @@ type refusal struct {
 	status  int
 	reason  string
 	message string
+	back    comeback // of one that can be served later: see [Router.turnAway]
 }
 
 func refuse(status int, reason, format string, args ...any) *refusal {
@@ -31,17 +32,19 @@ const (
 	reasonDraining  = "draining"
 	reasonNoShard   = "no_shard"
 	reasonUpstream  = "upstream"
+	reasonPerIP     = "per_ip"
+	reasonQueueFull = "queue_full"
+	reasonQueueTime = "queue_time"
 )
-
-// retryAfter chooses when a client that can't be served now shall come back, in seconds, so that all don't come at once.
-func retryAfter() int { return 1 + rand.IntN(4) }
 
 // body is the JSON that a refusal is told in.
 func (no *refusal) body() []byte {
-	b, err := json.Marshal(struct {
+	b, err := json.Marshal(struct { //nolint:gosec // the pass is the client's
 		Error   string `json:"error"`
 		Message string `json:"message"`
-	}{no.reason, no.message})
+		Retry   int64  `json:"retry,omitempty"` // ms
+		Pass    string `json:"pass,omitempty"`
+	}{no.reason, no.message, no.back.delay.Milliseconds(), no.back.pass})
 	if err != nil {
 		panic("BUG: router: a refusal has no JSON: " + err.Error())
 	}
@@ -58,8 +61,8 @@ func (r *Router) refuse(ctx *fasthttp.RequestCtx, no *refusal) {
 	h.SetBytesV(fasthttp.HeaderDate, fasthttp.AppendHTTPDate(nil, time.Now()))
 	h.Set(fasthttp.HeaderCacheControl, "no-store")
 	switch {
-	case no.status == fasthttp.StatusServiceUnavailable:
-		h.Set(fasthttp.HeaderRetryAfter, strconv.Itoa(retryAfter()))
+	case no.back.delay > 0:
+		h.Set(fasthttp.HeaderRetryAfter, strconv.Itoa(int(math.Ceil(no.back.delay.Seconds()))))
 	case no.status == fasthttp.StatusUpgradeRequired:
 		h.Set(fasthttp.HeaderUpgrade, "websocket")
 		h.Set(fasthttp.HeaderSecWebSocketVersion, "13")

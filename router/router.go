@@ -47,6 +47,7 @@ type Router struct {
 	shards    shards
 	placement *placement
 	mover     *mover
+	gate      gate
 	buffers   sync.Pool // *[]byte for handshakes with upstreams, maxAnswerHead bytes each
 	now       func() time.Time
 	carrierID string // of this process, for a successor
@@ -78,6 +79,7 @@ func New(cfg Config, deps Deps) (*Router, error) {
 	r.shards = shards{r: r, by: make(map[string]*shard)}
 	r.placement = newPlacement(deps.Ring, func(m *ring.Member) bool { return pulseState(r.shards.of(m).pulse.Load()) == pulseUp }, time.Now)
 	r.mover = r.newMover()
+	r.gate = newGate(cfg.Admission)
 	r.buffers.New = func() any {
 		b := make([]byte, maxAnswerHead)
 		return &b
@@ -144,6 +146,7 @@ func (r *Router) Run(ctx context.Context) error {
 	helpers.Go(func() { r.mover.run(ctx) })
 	helpers.Go(func() { r.watch(ctx) })
 	helpers.Go(func() { r.rebalance(ctx) })
+	helpers.Go(func() { r.watchLag(ctx) })
 	r.log.Info("takes clients", zap.String("router", r.deps.ID), zap.String("addr", r.Addr()),
 		zap.Int("loops", len(r.workers)), zap.Int("max_sessions", r.cfg.MaxSessions))
 

@@ -30,10 +30,10 @@ func (r *Router) handle(ctx *fasthttp.RequestCtx) {
 		hs.knowsProto = hs.secure && !containsAddr(r.cfg.TrustedProxies, c.peer)
 		hs.addr = clientOf(c.peer, hs.forwardedFor, r.cfg.TrustedProxies)
 		hs.client = hs.addr.String()
-		no = r.admit()
+		no = r.enter(hs)
 	}
 	if no != nil {
-		r.refuse(ctx, no)
+		r.turnAway(ctx, hs, no)
 		return
 	}
 	if !r.open(ctx, c, hs) {
@@ -60,8 +60,9 @@ func (r *Router) release() { r.sessions.Add(-1) }
 // open asks the gateways. It reports whether a session begins, which then has the place that was taken for it.
 func (r *Router) open(ctx *fasthttp.RequestCtx, c *httpConn, hs *handshake) bool {
 	up, begins, no := r.connect(r.ctx, hs)
+	r.leave(hs, no == nil)
 	if no != nil {
-		r.refuse(ctx, no)
+		r.turnAway(ctx, hs, no)
 		return false
 	}
 	if !begins {

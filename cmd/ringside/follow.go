@@ -40,6 +40,8 @@ func isFinal(err error) bool {
 // connection makes one connection and prints what it brings until it ends, which always has a reason.
 func (f *follower) connection(ctx context.Context) error {
 	f.wait = -1
+	target := f.target()
+	f.pass = "" // it is good once
 	dialer := websocket.Dialer{Subprotocols: []string{subprotocol}, HandshakeTimeout: handshakeTimeout, Proxy: http.ProxyFromEnvironment, TLSClientConfig: f.secure}
 	token, err := f.cmd.token()
 	if err != nil {
@@ -49,9 +51,9 @@ func (f *follower) connection(ctx context.Context) error {
 	if token != "" {
 		header.Set("Authorization", "Bearer "+token)
 	}
-	conn, resp, err := dialer.DialContext(ctx, f.target(), header)
+	conn, resp, err := dialer.DialContext(ctx, target, header)
 	if err != nil {
-		return dialError(string(f.cmd.URL), resp, err)
+		return f.refused(resp, err)
 	}
 	defer conn.Close()
 	// A read has no context: closing the connection ends it.
@@ -106,9 +108,10 @@ func (f *follower) ended(err error, silence time.Duration) error {
 	}
 	var reason struct {
 		Reconnect *int64 `json:"reconnect"` // ms
+		Pass      string `json:"pass"`
 	}
 	if json.Unmarshal([]byte(closed.Text), &reason) == nil && reason.Reconnect != nil {
-		f.wait = time.Duration(min(max(*reason.Reconnect, 0), time.Hour.Milliseconds())) * time.Millisecond
+		f.comeBack(*reason.Reconnect, reason.Pass)
 	}
 	switch closed.Code {
 	case websocket.CloseServiceRestart:
@@ -122,8 +125,15 @@ func (f *follower) ended(err error, silence time.Duration) error {
 	return fmt.Errorf("the server closed with %d %s", closed.Code, closed.Text)
 }
 
-// dialError turns a failed handshake into what the server said, when it said something.
-func dialError(target string, resp *http.Response, err error) error {
+// comeBack keeps what the server said about the next connection.
+func (f *follower) comeBack(ms int64, pass string) {
+	f.wait = time.Duration(min(max(ms, 0), time.Hour.Milliseconds())) * time.Millisecond
+	f.pass = pass
+}
+
+// refused turns a failed handshake into what the server said, when it said something.
+func (f *follower) refused(resp *http.Response, err error) error {
+	target := string(f.cmd.URL)
 	if resp == nil {
 		return fmt.Errorf("cannot connect to %s: %w", target, err)
 	}
@@ -131,6 +141,13 @@ func dialError(target string, resp *http.Response, err error) error {
 	text, readErr := io.ReadAll(io.LimitReader(resp.Body, maxAnswer)) // the dialer keeps the beginning of the body
 	if readErr != nil && len(text) == 0 {
 		text = []byte(err.Error())
+	}
+	var later struct {
+		Retry int64  `json:"retry"` // ms
+		Pass  string `json:"pass"`
+	}
+	if json.Unmarshal(text, &later) == nil && later.Retry > 0 {
+		f.comeBack(later.Retry, later.Pass)
 	}
 	refusal := fmt.Errorf("%s refuses (%d): %w", target, resp.StatusCode, asRefused(resp.StatusCode, text))
 	if resp.StatusCode/100 == 4 && resp.StatusCode != http.StatusTooManyRequests && resp.StatusCode != http.StatusRequestTimeout {

@@ -2,6 +2,7 @@ package main
 
 import (
 	"bytes"
+	"cmp"
 	"context"
 	"crypto/tls"
 	"encoding/json"
@@ -14,6 +15,7 @@ import (
 	"time"
 
 	"github.com/ringside-edge/ringside/internal/position"
+	"github.com/ringside-edge/ringside/leg"
 )
 
 type subscribeCmd struct {
@@ -81,7 +83,7 @@ func (s *subscribeCmd) Run(ctx context.Context, std stdio) error {
 		case ctx.Err() != nil:
 			f.note("last position: %s", f.last)
 			return nil
-		case isFinal(err) || !f.welcomed:
+		case isFinal(err) || !f.welcomed && f.pass == "":
 			return err
 		}
 		wait := f.wait
@@ -109,6 +111,8 @@ type follower struct {
 	backoff  backoff
 	failures int           // connections in a row that did not last
 	wait     time.Duration // what the server asked for at the last close; negative when it did not
+	resume   string        // the token of the last welcome
+	pass     string        // the reservation of the last refusal; empty for none
 }
 
 // note tells the person something that is not a message.
@@ -128,6 +132,7 @@ type event struct {
 	Encoding  string          `json:"encoding"`
 	Heartbeat int64           `json:"heartbeat"` // ms
 	Backoff   *backoff        `json:"backoff"`
+	Resume    string          `json:"resume"`
 	Data      json.RawMessage `json:"data"`
 }
 
@@ -164,6 +169,7 @@ func (f *follower) welcome(e event) {
 		f.note("following %s from %s", e.Topic, e.Position)
 	}
 	f.welcomed = true
+	f.resume, f.pass = e.Resume, ""
 	f.last = e.Position
 	if e.Backoff != nil && e.Backoff.valid() {
 		f.backoff = *e.Backoff
@@ -191,9 +197,10 @@ func (f *follower) message(e event) error {
 	return nil
 }
 
-// target is the URL of the next connection: with the position that the last one ended at.
+// target is the URL of the next connection: with the position that the last one ended at, and the pass that was given for it.
 func (f *follower) target() string {
-	if f.last == "" {
+	pass := cmp.Or(f.pass, f.resume)
+	if f.last == "" && pass == "" {
 		return string(f.cmd.URL)
 	}
 	base, query, _ := strings.Cut(string(f.cmd.URL), "?")
@@ -201,6 +208,11 @@ func (f *follower) target() string {
 	if err != nil {
 		return string(f.cmd.URL) // the server says what is wrong with it
 	}
-	values.Set("since", f.last)
+	if f.last != "" {
+		values.Set("since", f.last)
+	}
+	if pass != "" {
+		values.Set(leg.PassParam, pass)
+	}
 	return base + "?" + values.Encode()
 }

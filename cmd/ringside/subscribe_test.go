@@ -104,6 +104,11 @@ func TestSubscribe(t *testing.T) {
 		says(welcomeAt("a-1-0"), `{"type":"heartbeat","topic":"finals","position":"a-3-0"}`, closeFrame{1013, `{"reconnect":0}`}),
 		says(welcomeAt("a-3-0"), `{"type":"gap","topic":"finals","reason":"trimmed","after":"a-3-0","position":"a-5-0"}`, closeFrame{1001, ""}),
 		says(welcomeAt("a-5-0"), message("a-7-0", "7")))
+	// It shows a reservation, which is good once, and else the token of the welcome.
+	f("a-1-0 1\n", []string{"/t/finals", "/t/finals?pass=booked&since=a-0-0", "/t/finals?pass=token&since=a-0-0"}, []string{"--once"},
+		says(strings.TrimSuffix(welcomeAt("a-0-0"), "}")+`,"resume":"token"}`, closeFrame{1013, `{"reconnect":1,"pass":"booked"}`}),
+		says(closeFrame{1012, `{"reconnect":1}`}),
+		says(welcomeAt("a-0-0"), message("a-1-0", "1")))
 }
 
 func TestSubscribeFails(t *testing.T) {

@@ -18,8 +18,8 @@ type Pacer struct {
 }
 
 const (
-	pacerShrink = 0.7
-	pacerGrow   = 1.2
+	pacerShrink = 0.5
+	pacerGrow   = 1.15
 	// pacerBurst is what may be accepted at once after a pause.
 	pacerBurst = 20 * time.Millisecond
 )

@@ -64,6 +64,7 @@ type Router struct {
 	MaxURL Size `name:"max-url" group:"Limits" default:"2KiB" min:"256B" max:"16KiB" help:"Longest request target."`
 
 	ClientAddr
+	Admission
 	PublicTLS
 	LegTLS
 
@@ -99,6 +100,9 @@ func (r *Router) Validate() error {
 	}
 	if r.RebalanceMin > r.RebalanceMax {
 		return fmt.Errorf("rebalance-min (%d) is above rebalance-max (%d)", r.RebalanceMin, r.RebalanceMax)
+	}
+	if err := r.Admission.validate(); err != nil {
+		return err
 	}
 	return distinct([]string{"listen", "admin", "gossip"}, []Addr{r.Listen, r.Admin, r.Gossip})
 }

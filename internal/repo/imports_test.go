@@ -47,6 +47,7 @@ var mayImport = map[string][]string{
 	"scripts/bench":  {"internal/..."},
 	"scripts/page":   {"internal/testcluster"},
 	"scripts/rehome": {"internal/..."},
+	"scripts/storm":  {"internal/..."},
 	"scripts/chaos":  {"internal/..."},
 }
 

@@ -1,0 +1,102 @@
+package router
+
+import (
+	"encoding/json"
+	"math/rand/v2"
+	"net"
+	"strconv"
+	"time"
+
+	"github.com/valyala/fasthttp"
+
+	"github.com/ringside-edge/ringside/internal/admission"
+	"github.com/ringside-edge/ringside/internal/wsframe"
+)
+
+// codeTryLater is the close code for a session that can't be had now (IANA registry).
+const codeTryLater = 1013
+
+// Where an address has used up its reservations, its clients are told to return some time in this span, and nothing is
+// booked: else it could push everybody else's return into the future.
+const strangerLeast, strangerMost = 5 * time.Second, 60 * time.Second
+
+// closeTime is what the words of a refusal may take to be written; they fit into an empty socket buffer.
+const closeTime = time.Second
+
+// comeback is when a client that is turned away shall return, and with which pass; none where it is empty.
+type comeback struct {
+	delay time.Duration
+	pass  string
+}
+
+func (r *Router) comeback(hs *handshake) comeback {
+	now := r.now()
+	if !r.isAllowed(hs.addr) && !r.gate.perIPPass.Allow(now, admission.AddrKey(hs.addr)) {
+		return comeback{delay: strangerLeast + rand.N(strangerMost-strangerLeast)}
+	}
+	queued := 0
+	if r.gate.door != nil {
+		queued = r.gate.door.Queued()
+	}
+	at := r.gate.book.Reserve(now, r.rate(now), queued)
+	back := comeback{delay: at.From.Sub(now)}
+	if r.deps.Keys != nil {
+		back.pass = r.deps.Keys.Reserve(at.From, at.Until)
+	}
+	return back
+}
+
+// json is what a close frame and an event tell; it fits into a close frame's 123 bytes.
+func (b comeback) json() []byte {
+	text, err := json.Marshal(struct { //nolint:gosec // the pass is the client's
+		Reconnect int64  `json:"reconnect"` // ms
+		Pass      string `json:"pass,omitempty"`
+	}{b.delay.Milliseconds(), b.pass})
+	if err != nil {
+		panic("BUG: router: a delay has no JSON: " + err.Error())
+	}
+	return text
+}
+
+// turnAway refuses a handshake in a way that its client can read. Browsers show a failed handshake to nobody: their
+// WebSocket is opened and closed, and their event stream begins and ends.
+func (r *Router) turnAway(ctx *fasthttp.RequestCtx, hs *handshake, no *refusal) {
+	if hs == nil || no.status != fasthttp.StatusServiceUnavailable && no.status != fasthttp.StatusTooManyRequests {
+		r.refuse(ctx, no)
+		return
+	}
+	back := r.comeback(hs)
+	switch {
+	case hs.websocket && (hs.origin != "" || queryValue(hs.uri, "refuse") == "close"):
+		r.metrics.refused(no.reason)
+		last := wsframe.AppendClose(hs.appendUpgrade(nil), codeTryLater, string(back.json()))
+		ctx.HijackSetNoResponse(true)
+		ctx.Hijack(func(c net.Conn) {
+			if c.SetWriteDeadline(time.Now().Add(closeTime)) == nil {
+				_, _ = c.Write(last) // who is gone needs no answer
+			}
+		})
+	case hs.websocket:
+		no.back = back
+		r.refuse(ctx, no)
+	default:
+		r.metrics.refused(no.reason)
+		ctx.SetContentType("text/event-stream")
+		h := &ctx.Response.Header
+		h.Set(fasthttp.HeaderCacheControl, "no-store")
+		h.Set(fasthttp.HeaderAccessControlAllowOrigin, "*")
+		ctx.SetConnectionClose()
+		ctx.SetBodyString("retry: " + strconv.FormatInt(back.delay.Milliseconds(), 10) +
+			"\nevent: refused\ndata: {\"error\":\"" + no.reason + "\"," + string(back.json()[1:]) + "\n\n")
+	}
+}
+
+// appendUpgrade appends the answer that opens a WebSocket. Browsers that offer subprotocols want one chosen.
+func (hs *handshake) appendUpgrade(b []byte) []byte {
+	b = append(b, "HTTP/1.1 101 Switching Protocols\r\nUpgrade: websocket\r\nConnection: Upgrade\r\n"...)
+	b = appendField(b, "Sec-WebSocket-Accept", acceptFor(hs.key))
+	if len(hs.protocols) > 0 && isToken([]byte(hs.protocols[0])) {
+		b = appendField(b, "Sec-WebSocket-Protocol", hs.protocols[0])
+	}
+	return append(b, "\r\n"...)
+}

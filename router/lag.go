@@ -1,0 +1,60 @@
+package router
+
+import (
+	"context"
+	"sync/atomic"
+	"time"
+
+	"github.com/ringside-edge/ringside/internal/eventloop"
+)
+
+// lagEvery is how often the event loops are asked how long they take to turn.
+const lagEvery = 50 * time.Millisecond
+
+// watchLag measures how long a note takes to be read by the slowest event loop, until ctx ends: what the sessions feel.
+// While a loop has not answered the last note, it lags by as much as it has owed the answer.
+func (r *Router) watchLag(ctx context.Context) {
+	if r.gate.pacer == nil {
+		return
+	}
+	asked := make([]time.Time, len(r.workers))
+	took := make([]atomic.Int64, len(r.workers)) // ns; negative while a note is on its way
+	tick := time.NewTicker(lagEvery)
+	defer tick.Stop()
+	for {
+		worst := time.Duration(0)
+		for i, w := range r.workers {
+			lag := time.Duration(took[i].Load())
+			if lag < 0 {
+				worst = max(worst, time.Since(asked[i]))
+				continue
+			}
+			worst = max(worst, lag)
+			now := time.Now()
+			asked[i] = now
+			took[i].Store(-1)
+			if !w.loop.Post(eventloop.NoteFunc(func() { took[i].Store(int64(time.Since(now))) })) {
+				return // the loops end
+			}
+		}
+		r.gate.pacer.Lagged(worst)
+		select {
+		case <-ctx.Done():
+			return
+		case <-tick.C:
+		}
+	}
+}
+
+// pace waits until the next connection may be accepted.
+func (r *Router) pace(ctx context.Context) {
+	if r.gate.pacer == nil {
+		return
+	}
+	if wait := r.gate.pacer.Wait(time.Now()); wait > 0 {
+		select {
+		case <-ctx.Done():
+		case <-time.After(wait):
+		}
+	}
+}
