@@ -72,6 +72,7 @@ type Gateway struct {
 	// So that a client that comes back finds it.
 	LogLinger time.Duration `group:"Memory" default:"1m" min:"1s" max:"24h" help:"How long a topic's log outlives its last session."`
 
+	Latest
 	TopicRules
 
 	// 0 takes one for each core that Go uses.
