@@ -30,6 +30,7 @@ type request struct {
 	named   bool // the client has asked for the subprotocol by name
 	onLeg   bool
 	goesOn  bool   // another gateway has begun the session
+	renewed []byte // goesOn: its ticket, sealed anew; nil when that is not due
 	stale   bool   // it may be stale: better than to be without a gateway
 	session uint64 // its ID
 	client  string // the client's address; of a session on a leg

@@ -224,7 +224,7 @@ var (
 
 // beat opens a heartbeat connection and returns what ended it.
 func (r *Router) beat(ctx context.Context, sh *shard, every time.Duration) error {
-	c, outcome, err := r.ask(ctx, leg.MethodBeat, sh, r.cfg.Detect, "")
+	c, _, outcome, err := r.ask(ctx, leg.MethodBeat, sh, r.cfg.Detect, "")
 	switch {
 	case err == nil:
 	case outcome == dialRefused:
