@@ -48,6 +48,8 @@ type Config struct {
 	LogEntries    int           // 1024: entries of a topic kept in memory
 	LogBytes      int           // 4 MiB: bytes of a topic's log, encodings included
 	LogTotalBytes int           // 256 MiB: bytes of all logs
+	Unsent        int           // the system's: bytes that wait in a socket before it counts as full
+	ReceiveBuffer int           // the system's: bytes of a socket's receive buffer
 	LatestKeys    int           // 4096: messages kept behind a topic's log because they are the newest of their key
 	LogLinger     time.Duration // 1m: how long a topic's log outlives its last session
 

@@ -97,7 +97,7 @@ func New(cfg Config, deps Deps) (*Gateway, error) {
 		w := newWorker(g, l, &workerCounts{})
 		g.workers, g.byLoop[l] = append(g.workers, w), w
 	}
-	if g.ln, err = net.Listen("tcp", cfg.Listen); err != nil {
+	if g.ln, err = eventloop.Listen(cfg.Listen, cfg.ReceiveBuffer); err != nil {
 		return nil, errors.Join(fmt.Errorf("cannot listen for sessions: %w", err), g.Close())
 	}
 	g.server = g.newServer()

@@ -334,7 +334,7 @@ func (g *Gateway) handOver(c net.Conn, req *request, head []byte) {
 		g.log.Warn("cannot take a session over", zap.Error(err))
 		return
 	}
-	if err := eventloop.SetOptions(fd, eventloop.SocketOptions{KeepAlive: g.cfg.KeepAlive}); err != nil {
+	if err := eventloop.SetOptions(fd, eventloop.SocketOptions{KeepAlive: g.cfg.KeepAlive, Unsent: g.cfg.Unsent}); err != nil {
 		g.log.Debug("a session's socket is without its options", zap.Error(err)) // the peer is gone already
 	}
 	w := g.byLoop[g.group.Next()]

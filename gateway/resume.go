@@ -50,10 +50,19 @@ func (g *Gateway) parseTicket(ctx *fasthttp.RequestCtx) (*request, *refusal) {
 		g.log.Warn("refused a session that another gateway had begun: do all gateways have the same secrets?", zap.Error(err))
 		return nil, refuse(fasthttp.StatusForbidden, "ticket", "the ticket is not valid")
 	}
+	renewed := g.deps.Keys.Renewed(sealed)
 	return &request{
 		topic: t.Topic, since: t.Since, resumed: t.Resumed, format: format(t.Format), onLeg: true, goesOn: true,
-		session: t.Session, client: t.Client, grant: grant, sealed: sealed, renewed: g.deps.Keys.Renewed(sealed), stale: len(ctx.Request.Header.Peek(leg.HeaderStale)) > 0,
+		session: t.Session, client: t.Client, grant: grant, sealed: orSealed(renewed, sealed), renewed: renewed, stale: len(ctx.Request.Header.Peek(leg.HeaderStale)) > 0,
 	}, nil
+}
+
+// orSealed is the ticket that the router has from now on.
+func orSealed(renewed, sealed []byte) []byte {
+	if renewed != nil {
+		return renewed
+	}
+	return sealed
 }
 
 // upgraded is the head of the answer to a router.

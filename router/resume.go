@@ -17,7 +17,7 @@ import (
 // ask sends a request of our own to a gateway and reads its answer. The connection is the caller's when the gateway has
 // said yes; ticket is one that takes the place of the session's, nil as a rule.
 func (r *Router) ask(ctx context.Context, method string, sh *shard, timeout time.Duration, headers string) (net.Conn, []byte, dialOutcome, error) {
-	d := net.Dialer{Timeout: min(timeout, r.cfg.DialTimeout), KeepAlive: -1}
+	d := net.Dialer{Timeout: min(timeout, r.cfg.DialTimeout), KeepAlive: -1, Control: eventloop.ReceiveBuffer(r.cfg.ReceiveBuffer)}
 	c, err := d.DialContext(ctx, "tcp", sh.addr)
 	if err != nil {
 		return nil, nil, dialFailure(err), err
@@ -128,7 +128,7 @@ func (r *Router) openLeg(ctx context.Context, m *move, sh *shard) (int, dialOutc
 }
 
 func (r *Router) setOptions(fd int) {
-	if err := eventloop.SetOptions(fd, eventloop.SocketOptions{KeepAlive: r.cfg.KeepAlive}); err != nil {
+	if err := eventloop.SetOptions(fd, eventloop.SocketOptions{KeepAlive: r.cfg.KeepAlive, Unsent: r.cfg.Unsent}); err != nil {
 		r.log.Debug("a session's socket is without its options", zap.Error(err)) // its peer is gone already
 	}
 }

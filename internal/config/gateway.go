@@ -75,6 +75,8 @@ type Gateway struct {
 	Latest
 	TopicRules
 
+	Buffers
+
 	// 0 takes one for each core that Go uses.
 	Loops int `group:"Engine" default:"0" min:"0" max:"256" help:"Event loops; 0 for one per core."`
 	// For systems without epoll, and to compare.
