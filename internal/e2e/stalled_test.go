@@ -52,7 +52,7 @@ func TestStalledClients(t *testing.T) {
 	}
 	free := stalled(t, "--unsent-bytes=16MiB", "--receive-buffer=3MiB")
 	t.Logf("as good as unbounded: %+v", free)
-	text := fmt.Sprintf("# Slow clients, measured\n\nWritten by `make slow`: %d clients on one router and one gateway, all on one machine, stop reading while 16 MiB are published to their topic; "+
+	text := fmt.Sprintf("# Slow clients, measured\n\nWritten by `make slow`: %d clients on one router and one gateway, all on one machine, stop reading while 32 MiB are published to their topic; "+
 		"what the kernel holds for their sockets is what `ss -m` says. Then one client that reads gets messages of 512 KiB, 64 MiB in all; and one replays 20,000 messages of 200 bytes.\n\n"+
 		"| | kernel memory per stalled client, router | gateway | fast client | replay |\n|---|---|---|---|---|\n", *stalledClients)
 	for i, r := range []stalledResult{bounded, free} {
@@ -75,7 +75,7 @@ func stalled(t *testing.T, flags ...string) (got stalledResult) {
 		conns = append(conns, conn)
 	}
 	big := strings.Repeat("x", 512<<10)
-	for range 32 {
+	for range 64 {
 		if _, err := publishBody(router, "board", big); err != nil {
 			t.Fatal(err)
 		}
