@@ -80,6 +80,11 @@ model: ## Hold gateways against a model of what is guaranteed for MODELTIME (10m
 	scripts/setup redis-server gcc
 	RINGSIDE_MODEL=$(MODELTIME) $(GO) test -race -count=1 -timeout 0 -run 'TestModel$$' -v ./gateway $(TESTFLAGS)
 
+.PHONY: slow
+slow: ## Measure what clients that stop reading cost in the kernel, and what the bounds cost others, and write docs/SLOW.md
+	scripts/setup redis-server
+	$(GO) test -count=1 -run TestStalledClients -v ./internal/e2e -stalled 1000 -slow-doc
+
 .PHONY: rehome
 rehome: ## Measure what 8,500 clients feel of a kill, a hang, a drain and a takeover
 	scripts/setup redis-server

@@ -26,12 +26,13 @@ const (
 	closeExpired                         // its token has expired
 	closeDenied                          // the application wanted it to end
 	closeRefused                         // it was begun only to tell its client why it is refused
+	closeSlow                            // it fell off the log of a topic that wants such sessions closed
 	closeReasons
 )
 
 func (r closeReason) String() string {
 	return [closeReasons]string{"client", "error", "protocol", "write_timeout", "control_overflow",
-		"grace_over", "drain", "no_replay", "moved", "gone", "resume", "expired", "denied", "refused"}[r]
+		"grace_over", "drain", "no_replay", "moved", "gone", "resume", "expired", "denied", "refused", "slow"}[r]
 }
 
 // Close codes that we give (RFC 6455, 7.4.1 and the IANA registry).

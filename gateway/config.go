@@ -50,6 +50,9 @@ type Config struct {
 	LogEntries    int           // 1024: entries of a topic kept in memory
 	LogBytes      int           // 4 MiB: bytes of a topic's log, encodings included
 	LogTotalBytes int           // 256 MiB: bytes of all logs
+	Unsent        int           // the system's: bytes that wait in a socket before it counts as full
+	ReceiveBuffer int           // the system's: bytes of a socket's receive buffer
+	LatestKeys    int           // 4096: messages kept behind a topic's log because they are the newest of their key
 	LogLinger     time.Duration // 1m: how long a topic's log outlives its last session
 
 	Rules *topicrule.Rules // none: how topics differ; the same on all gateways
@@ -113,6 +116,7 @@ func (c *Config) setDefaults(deps *Deps) error {
 	orElse(&c.LogEntries, 1024)
 	orElse(&c.LogBytes, 4<<20)
 	orElse(&c.LogTotalBytes, 256<<20)
+	orElse(&c.LatestKeys, 4096)
 	orElse(&c.LogLinger, time.Minute)
 	orElse(&c.firstBeat, time.Second)
 	orElse(&c.firstProbe, time.Second)
@@ -133,7 +137,7 @@ func (c *Config) validate() error {
 		"move grace": int64(c.MoveGrace), "header limit": int64(c.MaxHeader), "frame limit": int64(c.MaxFrame),
 		"topic limit": int64(c.MaxTopics), "session limit": int64(c.MaxSessions), "control limit": int64(c.MaxControl),
 		"log entries": int64(c.LogEntries), "log bytes": int64(c.LogBytes), "total log bytes": int64(c.LogTotalBytes),
-		"log linger": int64(c.LogLinger), "age of what is stale": int64(c.StaleAfter), "beacon interval": int64(c.Beacon),
+		"keys kept": int64(c.LatestKeys), "log linger": int64(c.LogLinger), "age of what is stale": int64(c.StaleAfter), "beacon interval": int64(c.Beacon),
 	} {
 		if v <= 0 {
 			return fmt.Errorf("the %s must be positive", name)

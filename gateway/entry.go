@@ -39,13 +39,20 @@ type entry struct {
 	payload []byte
 	records [formats]atomic.Pointer[record]
 
+	// Of topics whose slow sessions pass over what was replaced.
+	key   string
+	keyed bool // a newer one with the same key replaces it
+
 	// Guarded by the slot's mu.
-	logged bool // stands in the topic's log
-	cost   int  // bytes that the log is charged for it
+	logged   bool   // stands in the topic's log, or on its board
+	kept     bool   // on the board
+	replaced bool   // there is a newer one with its key
+	cost     int    // bytes that the log is charged for it
+	index    uint64 // in the log
 }
 
 // entryOverhead is what an entry costs beside its bytes: the struct, its place in the log, slice headers.
-const entryOverhead = 160
+const entryOverhead = 192
 
 // record is a shared byte string: a leg record, whose bytes behind the header are what the client gets. A
 // session without a leg gets just those.

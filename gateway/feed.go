@@ -54,7 +54,7 @@ func (f *feed) step() bool {
 	if f.next < log.first { // nobody here, or nobody who could keep up: begin at what there is
 		f.next = log.first
 	}
-	was := f.next
+	was, first := f.next, log.first
 	w.entries = append(w.entries[:0], log.since(was, fanOutBatch)...)
 	f.next += uint64(len(w.entries))
 	more := f.next < log.next()
@@ -68,6 +68,9 @@ func (f *feed) step() bool {
 		case sub.state != subLive:
 			sub.advance()
 		case sub.session.blocked():
+			if sub.next < first && !sub.session.closing {
+				sub.tooSlow()
+			}
 		case sub.next == was && len(w.entries) > 0:
 			sub.session.fanOut(sub, w.entries)
 		case sub.next != f.next:

@@ -27,6 +27,7 @@ import (
 
 	"github.com/ringside-edge/ringside/internal/eventloop"
 	topics "github.com/ringside-edge/ringside/internal/topic"
+	"github.com/ringside-edge/ringside/internal/topicrule"
 	"github.com/ringside-edge/ringside/stream"
 )
 
@@ -50,6 +51,7 @@ type Gateway struct {
 	replaySlots   chan struct{} // bounds the reads of the past under way
 	readers       readers       // they read the past
 	unheardMargin int64
+	skips         bool // there are topics whose slow sessions pass over what was replaced
 
 	// Set by Run before anything else is started.
 	ctx context.Context //nolint:containedctx // the readers live as long as Run
@@ -80,7 +82,7 @@ func New(cfg Config, deps Deps) (*Gateway, error) {
 		cfg: cfg, deps: deps, log: deps.Log, stream: deps.Stream,
 		byLoop:      make(map[*eventloop.Loop]*worker),
 		replaySlots: make(chan struct{}, concurrentReplays),
-		metrics:     newMetrics(), unheardMargin: unheardMargin,
+		metrics:     newMetrics(), unheardMargin: unheardMargin, skips: cfg.Rules.Have(topicrule.SlowLatest),
 	}
 	g.tails = newTails(g)
 	g.tailer = g.stream.NewTailer(stream.TailConfig{Shard: cfg.ID, Sink: sink{g}, Beacon: cfg.Beacon, Members: g.shards})
@@ -95,7 +97,7 @@ func New(cfg Config, deps Deps) (*Gateway, error) {
 		w := newWorker(g, l, &workerCounts{})
 		g.workers, g.byLoop[l] = append(g.workers, w), w
 	}
-	if g.ln, err = net.Listen("tcp", cfg.Listen); err != nil {
+	if g.ln, err = eventloop.Listen(cfg.Listen, cfg.ReceiveBuffer); err != nil {
 		return nil, errors.Join(fmt.Errorf("cannot listen for sessions: %w", err), g.Close())
 	}
 	g.secure()

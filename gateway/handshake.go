@@ -30,6 +30,7 @@ type request struct {
 	named   bool // the client has asked for the subprotocol by name
 	onLeg   bool
 	goesOn  bool   // another gateway has begun the session
+	renewed []byte // goesOn: its ticket, sealed anew; nil when that is not due
 	stale   bool   // it may be stale: better than to be without a gateway
 	session uint64 // its ID
 	client  string // the client's address; of a session on a leg
@@ -333,7 +334,7 @@ func (g *Gateway) handOver(c net.Conn, req *request, head []byte) {
 		g.log.Warn("cannot take a session over", zap.Error(err))
 		return
 	}
-	if err := eventloop.SetOptions(fd, eventloop.SocketOptions{KeepAlive: g.cfg.KeepAlive}); err != nil {
+	if err := eventloop.SetOptions(fd, eventloop.SocketOptions{KeepAlive: g.cfg.KeepAlive, Unsent: g.cfg.Unsent}); err != nil {
 		g.log.Debug("a session's socket is without its options", zap.Error(err)) // the peer is gone already
 	}
 	w := g.byLoop[g.group.Next()]

@@ -185,6 +185,8 @@ func (r *rig) dial(topicAndQuery string, protocols ...string) *wsClient {
 type message struct {
 	Type, Topic, ID, Position, After, Reason, Session, Message, Encoding string
 	Data                                                                 json.RawMessage
+	Until                                                                string
+	Count                                                                int
 }
 
 func (c *wsClient) raw() (int, string) {

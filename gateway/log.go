@@ -15,6 +15,7 @@ type topicLog struct {
 	base    position.ID // the log has everything after base
 	epochAt uint64      // index at which the present epoch begins
 	bytes   int
+	latest  *latest // nil unless slow sessions pass over what was replaced
 }
 
 // next is the index that the next entry will get.
@@ -37,26 +38,40 @@ func (l *topicLog) seek(id position.ID) (i uint64, ok bool) {
 	return l.first + uint64(sort.Search(len(es), func(i int) bool { return id.Less(es[i].at.ID) })), true
 }
 
-func (l *topicLog) append(e *entry) {
+// append takes e in, and returns by how many bytes everything has grown.
+func (l *topicLog) append(e *entry) (grown int) {
 	if l.head > 64 && l.head > len(l.entries)/2 {
 		n := copy(l.entries, l.entries[l.head:])
 		clear(l.entries[n:])
 		l.entries, l.head = l.entries[:n], 0
 	}
-	e.logged, e.cost = true, entryOverhead+len(e.payload)
+	e.logged, e.cost, e.index = true, entryOverhead+len(e.payload)+len(e.key), l.next()
 	l.entries = append(l.entries, e)
 	l.bytes += e.cost
+	if l.latest == nil {
+		return e.cost
+	}
+	return e.cost - l.latest.take(e)
 }
 
-// dropFirst forgets the oldest entry and returns how many bytes that freed.
-func (l *topicLog) dropFirst() int {
+// dropFirst drops the oldest entry and returns how many bytes that freed. With keep it goes to the board if it is the newest of its
+// key.
+func (l *topicLog) dropFirst(keep bool) int {
 	e := l.entries[l.head]
 	l.entries[l.head] = nil
 	l.head++
 	l.first++
 	l.base = e.at.ID
-	e.logged = false
 	l.bytes -= e.cost
+	switch {
+	case l.latest == nil || e.replaced:
+	case keep && e.keyed:
+		l.latest.keep(e)
+		return 0
+	default:
+		l.latest.lose(e)
+	}
+	e.logged = false
 	return e.cost
 }
 
@@ -67,6 +82,14 @@ func (l *topicLog) len() int { return len(l.entries) - l.head }
 // very end, finds itself before first and is told of the gap. It returns how many bytes that freed.
 func (l *topicLog) restart(base position.ID) int {
 	freed := l.bytes
+	if l.latest != nil {
+		for _, k := range l.latest.board {
+			if k.e != nil {
+				freed += l.latest.release(k.e)
+			}
+		}
+		l.latest.clear()
+	}
 	for _, e := range l.entries[l.head:] {
 		e.logged = false
 	}

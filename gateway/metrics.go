@@ -29,6 +29,8 @@ type metrics struct {
 	replayErrors counter
 	turnedStale  counter
 	offered      counter
+	unkeyed      counter
+	evicted      counter
 }
 
 // replaySource says where a subscription that comes back goes on; it is the label of ringside_gateway_replays_total.
@@ -49,6 +51,7 @@ type workerCounts struct {
 	bytesOut   atomic.Uint64
 	bytesIn    atomic.Uint64
 	heartbeats atomic.Uint64
+	skipped    atomic.Uint64
 	full       atomic.Uint64 // gauge: sessions whose socket is full
 	leaving    atomic.Uint64 // gauge: sessions told to go elsewhere
 	_          [64]byte
@@ -152,6 +155,9 @@ var (
 	descStale      = desc("stale_entries_total", "Entries that came again, or late, and were dropped.")
 	descTails      = desc("tails_missing", "Owned slots whose tail does not stand.")
 	descLeaving    = desc("sessions_leaving", "Sessions that were told to go elsewhere and have not gone yet.")
+	descSkipped    = desc("skipped_total", "Messages that slow sessions were not handed, because newer ones had replaced them.")
+	descUnkeyed    = desc("latest_unkeyed_total", "Messages of topics with a key that have none, and so are not replaced.")
+	descEvicted    = desc("latest_evicted_total", "Newest messages of a key given up, because too many keys or bytes were kept behind the log.")
 	descRules      = desc("topic_rules_hash", "Checksum of the file of topic rules, 0 without one: equal on all gateways, or they treat topics differently.")
 	descDraining   = desc("draining", "1 while the gateway drains.")
 )
@@ -174,6 +180,9 @@ func (g *Gateway) Collect(ch chan<- prometheus.Metric) {
 	count(descWrites, sum.writes.Load())
 	count(descBytesOut, sum.bytesOut.Load())
 	count(descBytesIn, sum.bytesIn.Load())
+	count(descSkipped, sum.skipped.Load())
+	count(descUnkeyed, m.unkeyed.Load())
+	count(descEvicted, m.evicted.Load())
 	count(descHeartbeats, sum.heartbeats.Load())
 	count(descSqueezed, m.logSqueezed.Load())
 	count(descReads, m.replayReads.Load())
@@ -229,6 +238,7 @@ func (g *Gateway) sum() *workerCounts {
 		sum.bytesOut.Add(w.counts.bytesOut.Load())
 		sum.bytesIn.Add(w.counts.bytesIn.Load())
 		sum.heartbeats.Add(w.counts.heartbeats.Load())
+		sum.skipped.Add(w.counts.skipped.Load())
 		sum.full.Add(w.counts.full.Load())
 		sum.leaving.Add(w.counts.leaving.Load())
 	}

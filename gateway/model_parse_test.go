@@ -48,7 +48,7 @@ func parseV1(b []byte) (w word, err error) {
 	if err := json.Unmarshal(b, &m); err != nil {
 		return w, fmt.Errorf("%.100q: %w", b, err)
 	}
-	w = word{kind: m.Type, topic: m.Topic, reason: m.Reason, payload: string(m.Data)}
+	w = word{kind: m.Type, topic: m.Topic, reason: m.Reason, count: m.Count, payload: string(m.Data)}
 	if m.Encoding != "" || strings.HasPrefix(w.payload, `"`) {
 		err = json.Unmarshal(m.Data, &w.payload)
 	}
@@ -59,6 +59,9 @@ func parseV1(b []byte) (w word, err error) {
 	}
 	if at := m.ID + m.Position; at != "" && err == nil {
 		w.at, err = position.Parse(at)
+	}
+	if m.Until != "" && err == nil {
+		w.until, err = position.Parse(m.Until)
 	}
 	if m.After != "" && err == nil {
 		w.after, err = position.Parse(m.After)
@@ -96,6 +99,8 @@ func parseEvent(b []byte) (w word, n int, err error) {
 		var raw []byte
 		raw, err = base64.StdEncoding.DecodeString(w.payload)
 		w.kind, w.payload = "message", string(raw)
+	case w.kind == "skipped":
+		w, err = parseV1([]byte(w.payload))
 	case w.kind == "gap":
 		var g word
 		g, err = parseV1([]byte(w.payload))

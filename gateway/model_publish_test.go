@@ -16,7 +16,7 @@ func (w *world) payload(kind, size int) string {
 	pad := strings.Repeat("x", size)
 	switch kind {
 	case 0:
-		return fmt.Sprintf(`{"n":%d,"pad":"%s"}`, w.number, pad)
+		return fmt.Sprintf(`{"n":%d,"k":%d,"pad":"%s"}`, w.number, w.number%3, pad)
 	case 1:
 		return fmt.Sprintf("number %d,\nür alle %s", w.number, pad)
 	}

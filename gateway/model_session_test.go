@@ -73,6 +73,7 @@ func (c *modelClient) hear(said word) error {
 
 // begin is how a view begins anew, behind since unless that is zero.
 func (v *view) begin(since position.Position) {
+	v.told = position.ID{}
 	v.greeted, v.leaving, v.slow, v.got, v.asked = false, false, false, position.ID{}, v.truth.top()
 	v.resumed, v.at = since != zeroPosition, since
 }
@@ -81,7 +82,7 @@ func (v *view) begin(since position.Position) {
 func (w *world) view(c *modelClient, topic string) *view {
 	v := c.views[topic]
 	if v == nil {
-		v = &view{topic: topic, truth: w.slotOf(topic), seen: map[string]*fact{}, slow: c.holds}
+		v = &view{topic: topic, rule: w.rules.For(topic), truth: w.slotOf(topic), seen: map[string]*fact{}, slow: c.holds}
 		c.views[topic] = v
 	}
 	return v
@@ -182,7 +183,7 @@ func (w *world) actComeBackElsewhere(t *rapid.T) {
 	})
 	v := c.views[c.topic]
 	p := v.past[rapid.IntRange(0, 1000).Draw(t, "position")%len(v.past)]
-	*v = view{topic: v.topic, truth: v.truth, seen: map[string]*fact{}, past: v.past, at: p}
+	*v = view{topic: v.topic, rule: v.rule, truth: v.truth, seen: map[string]*fact{}, past: v.past, at: p}
 	m := w.drawMember(t)
 	switch rapid.IntRange(0, 2).Draw(t, "kind") {
 	case 0:

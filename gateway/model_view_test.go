@@ -2,8 +2,10 @@ package gateway
 
 import (
 	"fmt"
+	"strings"
 
 	"github.com/ringside-edge/ringside/internal/position"
+	"github.com/ringside-edge/ringside/internal/topicrule"
 )
 
 // view is what a client has been told of one topic, held against the truth. It is where the guarantee is written down: within an
@@ -11,6 +13,7 @@ import (
 // behind the point where the view began and did not come lies in a gap that the client was told of, for a reason that there was.
 type view struct {
 	topic   string
+	rule    topicrule.Rule
 	truth   *truth
 	greeted bool
 	resumed bool              // the client has brought a position
@@ -19,6 +22,7 @@ type view struct {
 	at      position.Position // the newest that the client knows
 	seen    map[string]*fact  // by idempotency key
 	passed  []*fact           // did not come, perhaps because they repeat another
+	told    position.ID       // the client knows that up to there messages were passed over that newer ones have replaced
 	owed    *fact             // was lost before it came: the client has to be told of a new epoch
 	stray   bool              // and has to be told so
 	past    []position.Position
@@ -32,6 +36,8 @@ type word struct {
 	kind      string // of ringside.v1, or closed
 	topic     string
 	at, after position.Position
+	until     position.Position // skipped
+	count     int               // skipped
 	reason    string
 	payload   string
 }
@@ -61,6 +67,9 @@ func (v *view) hear(w word) error {
 }
 
 func (v *view) judge(w word) error {
+	if w.kind == "skipped" {
+		return v.skipped(w)
+	}
 	if _, known := v.truth.epochs[w.at.Epoch]; !known && !(v.foreign && w.at.Epoch == v.at.Epoch) {
 		return fmt.Errorf("an epoch that the stream never had")
 	}
@@ -132,6 +141,7 @@ func (v *view) moveOn(to position.Position) error {
 		case f.topic != v.topic:
 		case f.lost:
 			v.owed = f
+		case !v.told.Less(f.id) && v.replaced(f):
 		case v.truth.doubtful(f):
 			v.passed = append(v.passed, f)
 		default:
@@ -142,6 +152,57 @@ func (v *view) moveOn(to position.Position) error {
 		v.at = to
 	}
 	return nil
+}
+
+// skipped takes word of messages that the client does not get. With buffers as small as its are, one that reads all the time is behind too,
+// now and then.
+func (v *view) skipped(w word) error {
+	switch {
+	case v.rule.Slow != topicrule.SlowLatest:
+		return fmt.Errorf("slow clients of the topic miss nothing")
+	case !v.greeted || w.after.Epoch != v.at.Epoch || w.until.Epoch != v.at.Epoch || w.until.ID.Less(w.after.ID):
+		return fmt.Errorf("up to %v", w.until)
+	}
+	if err := v.moveOn(w.after); err != nil {
+		return err
+	}
+	n := 0
+	for _, f := range v.truth.behind(w.after.ID, w.until.ID) {
+		if f.topic == v.topic {
+			n++
+		}
+	}
+	if w.count < 1 || w.count > n {
+		return fmt.Errorf("%d of %d up to %v", w.count, n, w.until)
+	}
+	if v.told.Less(w.until.ID) {
+		v.told = w.until.ID
+	}
+	return nil
+}
+
+// replaced reports whether there is a newer message that takes the place of f.
+func (v *view) replaced(f *fact) bool {
+	if v.rule.Slow != topicrule.SlowLatest {
+		return false
+	}
+	key, keyed := f.keyBy(v.rule)
+	for _, o := range v.truth.behind(f.id, v.truth.top()) {
+		if k, ok := o.keyBy(v.rule); o.topic == v.topic && keyed && ok && k == key {
+			return true
+		}
+	}
+	return false
+}
+
+// keyBy is what newer messages replace f by. The payloads of a case are JSON that is written in one way, or none.
+func (f *fact) keyBy(rule topicrule.Rule) (key string, ok bool) {
+	if rule.Key == "" {
+		return "", true
+	}
+	_, rest, ok := strings.Cut(f.payload, `"`+rule.Key+`":`)
+	key, _, _ = strings.Cut(rest, ",")
+	return key, ok
 }
 
 // gap looks whether there is a reason for a gap, and whether it is as large as that.
@@ -172,7 +233,7 @@ func (v *view) gap(w word) error {
 		return err
 	}
 	if w.at.Epoch != v.at.Epoch {
-		v.owed, v.seen = nil, map[string]*fact{}
+		v.owed, v.seen, v.told = nil, map[string]*fact{}, position.ID{}
 	}
 	v.at, v.foreign, v.stray = w.at, false, false
 	return nil

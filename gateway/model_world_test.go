@@ -15,6 +15,7 @@ import (
 	"github.com/ringside-edge/ringside/internal/position"
 	"github.com/ringside-edge/ringside/internal/testcluster"
 	topics "github.com/ringside-edge/ringside/internal/topic"
+	"github.com/ringside-edge/ringside/internal/topicrule"
 	"github.com/ringside-edge/ringside/leg"
 	"github.com/ringside-edge/ringside/ring"
 	"github.com/ringside-edge/ringside/stream"
@@ -23,6 +24,7 @@ import (
 const (
 	modelPayload = 128 << 10              // the largest payload
 	modelLog     = 24                     // entries of a topic that gateways keep in memory
+	modelKeys    = 2                      // of the newest of a key that are kept behind that
 	modelBeacon  = 200 * time.Millisecond // and how often they look at their streams
 )
 
@@ -55,6 +57,7 @@ type world struct {
 	pubDown func() error
 
 	topics  []string
+	rules   *topicrule.Rules
 	slots   []*truth
 	clients []*modelClient
 	backup  *backup
@@ -78,6 +81,7 @@ func newWorld(t *rapid.T, outer *testing.T, redis *testcluster.RedisServer, conn
 	w.ring = w.rings[0]
 	w.topics, w.slots = modelTopics(w.rings)
 	w.story.slots = w.slots
+	w.rules = modelRules(t, w.topics)
 	w.members = []*member{{id: "g1", changed: make(chan struct{}, 1)}, {id: "g2", changed: make(chan struct{}, 1)}}
 	return w
 }
@@ -136,6 +140,19 @@ func modelTopics(rs []*ring.Ring) (names []string, slots []*truth) {
 	return names, slots
 }
 
+// modelRules are drawn: what becomes of slow clients of each topic.
+func modelRules(t *rapid.T, names []string) *topicrule.Rules {
+	text := ""
+	for _, name := range names {
+		text += "- topics: " + name + rapid.SampledFrom([]string{"\n  slow: gap\n", "\n  slow: latest\n", "\n  slow: latest\n  key: k\n"}).Draw(t, "rule")
+	}
+	rules, err := topicrule.Parse("rules", []byte(text))
+	if err != nil {
+		t.Fatal(err)
+	}
+	return rules
+}
+
 // slotOf is the truth of a topic's slot.
 func (w *world) slotOf(topic string) *truth {
 	for _, s := range w.slots {
@@ -180,6 +197,7 @@ func (w *world) boot(m *member) error {
 	}
 	cfg := Config{
 		ID: m.id, Listen: "127.0.0.1:0", Loops: 2, Portable: w.portable, LogEntries: modelLog, Beacon: modelBeacon, StaleAfter: time.Minute,
+		LatestKeys: modelKeys, Rules: w.rules,
 	}
 	g, err := New(cfg, Deps{
 		Ring: func() *ring.Ring {

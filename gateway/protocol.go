@@ -179,7 +179,7 @@ func (s *session) commandSubscribe(c command) {
 		s.refuse("topics", "a session may have "+strconv.Itoa(limit)+" topics at most", c.Topic)
 		return
 	}
-	sub := &sub{}
+	sub := &sub{late: c.Since != ""}
 	s.more = append(s.more, sub)
 	s.subscribe(sub, c.Topic, since, c.Since != "")
 }

@@ -9,6 +9,7 @@ import (
 	"go.uber.org/zap"
 
 	"github.com/ringside-edge/ringside/internal/position"
+	"github.com/ringside-edge/ringside/internal/topicrule"
 	"github.com/ringside-edge/ringside/stream"
 )
 
@@ -137,8 +138,15 @@ func (s *sub) replayPage() {
 		}
 		s.check(pg)
 		rest := pg.after(s.last.ID)
-		if ses.push(s, rest) < len(rest) || ses.blocked() {
+		if len(rest) > 1 && s.halfWay() {
+			rest = rest[:1] // the others may be passed over
+		}
+		more := len(pg.after(s.last.ID)) > len(rest)
+		if !s.replayed(pg, rest) {
 			return
+		}
+		if more {
+			continue
 		}
 		if s.last.ID.Less(pg.to) { // what is trimmed may reach further than the page
 			s.last.ID = pg.to
@@ -265,9 +273,14 @@ func (g *page) take(t *topic, got stream.Page) {
 		e := &got.Entries[i]
 		g.ids = append(g.ids, e.ID)
 		if e.Topic == t.name {
-			g.entries = append(g.entries, &entry{at: position.Position{Epoch: g.epoch, ID: e.ID}, topic: t, payload: e.Payload})
-			g.bytes += int64(entryOverhead + len(e.Payload))
+			past := &entry{at: position.Position{Epoch: g.epoch, ID: e.ID}, topic: t, payload: e.Payload}
+			past.key, past.keyed = t.key(e.Payload)
+			g.entries = append(g.entries, past)
+			g.bytes += int64(entryOverhead + len(e.Payload) + len(past.key))
 		}
+	}
+	if t.rule.Slow == topicrule.SlowLatest {
+		g.replace()
 	}
 	g.bytes += int64(len(g.ids)) * 16
 }

@@ -30,7 +30,7 @@ func (g *Gateway) handleResume(ctx *fasthttp.RequestCtx) {
 		return
 	}
 	ctx.HijackSetNoResponse(true)
-	ctx.Hijack(func(c net.Conn) { g.handOver(c, req, g.upgraded()) })
+	ctx.Hijack(func(c net.Conn) { g.handOver(c, req, g.resumed(req)) })
 }
 
 func (g *Gateway) parseTicket(ctx *fasthttp.RequestCtx) (*request, *refusal) {
@@ -50,15 +50,33 @@ func (g *Gateway) parseTicket(ctx *fasthttp.RequestCtx) (*request, *refusal) {
 		g.log.Warn("refused a session that another gateway had begun: do all gateways have the same secrets?", zap.Error(err))
 		return nil, refuse(fasthttp.StatusForbidden, "ticket", "the ticket is not valid")
 	}
+	renewed := g.deps.Keys.Renewed(sealed)
 	return &request{
 		topic: t.Topic, since: t.Since, resumed: t.Resumed, format: format(t.Format), onLeg: true, goesOn: true,
-		session: t.Session, client: t.Client, grant: grant, sealed: sealed, stale: len(ctx.Request.Header.Peek(leg.HeaderStale)) > 0,
+		session: t.Session, client: t.Client, grant: grant, sealed: orSealed(renewed, sealed), renewed: renewed, stale: len(ctx.Request.Header.Peek(leg.HeaderStale)) > 0,
 	}, nil
+}
+
+// orSealed is the ticket that the router has from now on.
+func orSealed(renewed, sealed []byte) []byte {
+	if renewed != nil {
+		return renewed
+	}
+	return sealed
 }
 
 // upgraded is the head of the answer to a router.
 func (g *Gateway) upgraded() []byte {
 	return []byte("HTTP/1.1 101 Switching Protocols\r\nConnection: Upgrade\r\nUpgrade: " + leg.Upgrade + "\r\n" + g.legHead() + "\r\n")
+}
+
+// resumed is the same, with a new ticket where the one that came was sealed with a secret that is on its way out.
+func (g *Gateway) resumed(req *request) []byte {
+	head := g.upgraded()
+	if req.renewed == nil {
+		return head
+	}
+	return append(head[:len(head)-2], leg.HeaderTicket+": "+leg.TicketText(req.renewed)+"\r\n\r\n"...)
 }
 
 func (g *Gateway) legHead() string {

@@ -84,7 +84,7 @@ func (a *arrival) Run() {
 		s.resume = &resume{topic: a.topic, since: a.since, resumed: a.resumed}
 	} else {
 		w.g.metrics.opened[s.format].Add(1)
-		s.topic.first = true
+		s.topic.first, s.topic.late = true, a.resumed
 		s.subscribe(&s.topic, a.topic, a.since, a.resumed)
 	}
 	if len(a.early) > 0 && s.conn.Open() {
@@ -218,6 +218,30 @@ func (s *session) catchUp(sub *sub) {
 			sub.advance()
 			return
 		}
+		if sub.next < log.first && log.latest != nil && sub.next >= log.epochAt && sub.halfWay() {
+			t.slot.mu.Unlock()
+			sub.state, sub.resumed, sub.since = subReplay, true, w.loop.Now() // the stream has it
+			sub.advance()
+			return
+		}
+		if sub.next >= log.epochAt && log.latest != nil && (sub.late || sub.next < log.first) && sub.skips() {
+			es, end, lost := log.latestSince(w.more[:0], sub.next, fanOutBatch)
+			at := position.Position{Epoch: t.slot.at.Epoch, ID: lost.id}
+			w.more = es
+			t.slot.mu.Unlock()
+			switch {
+			case lost.next > 0:
+				sub.next = lost.next
+				sub.gap(gapSlow, sub.last, at)
+			case len(es) == 0:
+				sub.next, sub.late = end, false
+				return
+			default:
+				s.skipTo(sub, es, end)
+				clear(es)
+			}
+			continue
+		}
 		if sub.next < log.first {
 			reason := gapSlow
 			if sub.next < log.epochAt {
@@ -226,6 +250,9 @@ func (s *session) catchUp(sub *sub) {
 			at := position.Position{Epoch: t.slot.at.Epoch, ID: log.base}
 			sub.next = log.first
 			t.slot.mu.Unlock()
+			if reason == gapSlow && sub.tooSlow() {
+				return
+			}
 			sub.gap(reason, sub.last, at)
 			continue
 		}
@@ -336,6 +363,7 @@ func (s *session) flush() {
 		return
 	}
 	s.worker.counts.full.Add(^uint64(0))
+	s.subs(func(sub *sub) { sub.late = true })
 	s.subs((*sub).advance)
 }
 

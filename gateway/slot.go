@@ -30,6 +30,7 @@ type slot struct {
 	topics map[string]*topic
 
 	stale atomic.Bool // set by watchFreshness
+	keys  []foundKey  // scratch of the tailer's
 }
 
 // topic is one topic of a slot, with its log and the feeds of the loops that have subscribers.
@@ -53,7 +54,11 @@ func (t *topic) charge(e *entry, n int) {
 	defer t.slot.mu.Unlock()
 	if e.logged {
 		e.cost += n
-		t.log.bytes += n
+		if e.kept {
+			t.log.latest.bytes += n
+		} else {
+			t.log.bytes += n
+		}
 		t.slot.g.logBytes.Add(int64(n))
 	}
 }
@@ -66,6 +71,9 @@ func (s *slot) attach(name string, f *feed) *topic {
 	t := s.topics[name]
 	if t == nil {
 		t = &topic{name: name, quoted: appendQuoted(nil, name), num: s.g.topicNum.Add(1), slot: s, rule: s.g.cfg.Rules.For(name)}
+		if t.rule.Slow == topicrule.SlowLatest {
+			t.log.latest = &latest{}
+		}
 		t.log.restart(s.at.ID)
 		s.topics[name] = t
 		s.g.topicCount.Add(1)
@@ -152,6 +160,10 @@ func (s *slot) started(at position.Position, begin position.ID) {
 func (s *slot) append(entries []stream.Entry) {
 	var few [fewFeeds]*feed
 	touched := few[:0]
+	if s.g.skips {
+		s.findKeys(entries)
+		defer clear(s.keys)
+	}
 	s.mu.Lock()
 	if !s.warm { // no longer wanted: what comes until the tail starts anew has holes
 		s.mu.Unlock()
@@ -169,8 +181,11 @@ func (s *slot) append(entries []stream.Entry) {
 		if t == nil {
 			continue
 		}
-		t.log.append(&entry{at: s.at, topic: t, payload: e.Payload})
-		s.g.logBytes.Add(int64(entryOverhead + len(e.Payload)))
+		fresh := &entry{at: s.at, topic: t, payload: e.Payload}
+		if i < len(s.keys) {
+			fresh.key, fresh.keyed = s.keys[i].text, s.keys[i].ok
+		}
+		s.g.logBytes.Add(int64(t.log.append(fresh)))
 		s.trim(t)
 		touched = t.touch(touched)
 	}
@@ -195,14 +210,54 @@ func (t *topic) touch(touched []*feed) []*feed {
 func (s *slot) trim(t *topic) {
 	cfg := &s.g.cfg
 	for t.log.len() > 1 {
+		keep := true
 		switch {
 		case t.log.len() > cfg.LogEntries, t.log.bytes > cfg.LogBytes:
 		case s.g.logBytes.Load() > int64(cfg.LogTotalBytes):
 			s.g.metrics.logSqueezed.Add(1)
+			if keep = false; s.evict(t) {
+				continue
+			}
 		default:
 			return
 		}
-		s.g.logBytes.Add(-int64(t.log.dropFirst()))
+		s.g.logBytes.Add(-int64(t.log.dropFirst(keep)))
+		for l := t.log.latest; l != nil && (l.len() > cfg.LatestKeys || l.bytes > cfg.LogBytes); {
+			s.evict(t)
+		}
+	}
+}
+
+// evict gives up the oldest entry on t's board, if there is one.
+func (s *slot) evict(t *topic) bool {
+	if t.log.latest == nil {
+		return false
+	}
+	freed, ok := t.log.latest.evict()
+	if ok {
+		s.g.logBytes.Add(-int64(freed))
+		s.g.metrics.evicted.Add(1)
+	}
+	return ok
+}
+
+// foundKey is the key of an entry that is about to be taken in.
+type foundKey struct {
+	text string
+	ok   bool
+}
+
+// findKeys finds the keys of entries, without mu: it reads all of their payloads. A topic that comes in between has its first few
+// entries without a key, which only means that they are not passed over.
+func (s *slot) findKeys(entries []stream.Entry) {
+	s.keys = append(s.keys[:0], make([]foundKey, len(entries))...)
+	for i := range entries {
+		s.mu.Lock()
+		t := s.topics[entries[i].Topic]
+		s.mu.Unlock()
+		if t != nil {
+			s.keys[i].text, s.keys[i].ok = t.key(entries[i].Payload)
+		}
 	}
 }
 

@@ -28,6 +28,7 @@ type sub struct {
 	resumed bool // the client brought a position
 	told    bool // the router knows about it
 	greeted bool // the client knows that it is subscribed
+	late    bool // it is behind: its session's socket was full, or its client comes back
 	first   bool // the topic of the connect URL: it is greeted by the welcome
 }
 

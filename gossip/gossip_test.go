@@ -194,10 +194,17 @@ func TestAnotherSecretOrClusterIsRefused(t *testing.T) {
 	rs := cluster(t, 1)
 	f := func(reason string, change func(*Config)) {
 		t.Helper()
-		start(t, gatewayMember("intruder"), []string{rs[0].Addr()}, change)
+		intruder := start(t, gatewayMember("intruder"), []string{rs[0].Addr()}, change)
 		eventually(t, reason+" is counted", func() bool {
 			return testutil.ToFloat64(rs[0].metrics.rejected.WithLabelValues(reason)) > 0
 		})
+		eventually(t, "the intruder is not ready", func() bool { return intruder.Ready() != nil })
+		if n := intruder.logs.FilterMessageSnippet("the seeds don't take this node").Len(); n != 1 {
+			t.Errorf("another %s: %d clear lines of the intruder, want 1", reason, n)
+		}
+		if err := rs[0].Ready(); err != nil {
+			t.Errorf("another %s: who refuses is not ready: %v", reason, err)
+		}
 		if _, ok := rs[0].Ring().Member("intruder"); ok {
 			t.Errorf("another %s: it was let in", reason)
 		}

@@ -2,6 +2,7 @@ package gossip
 
 import (
 	"context"
+	"errors"
 	"math/rand/v2"
 	"net/netip"
 	"strings"
@@ -54,15 +55,34 @@ func (n *Node) join(ctx context.Context) {
 	}
 	wg.Wait()
 	var last error
+	hungUp := ""
 	for _, err := range errs {
 		if err != nil {
 			last = err
-			n.metrics.joinErrors.WithLabelValues(joinReason(err)).Inc()
+			reason := joinReason(err)
+			n.metrics.joinErrors.WithLabelValues(reason).Inc()
+			if reason == joinSecret || reason == joinClosed {
+				hungUp = reason
+			}
 		}
 	}
-	if last != nil && n.view.size() == 0 && ctx.Err() == nil && n.metrics.mayWarn("join", time.Now()) {
+	defer n.strange.Store(hungUp != "")
+	switch {
+	case last == nil || n.view.size() > 0 || ctx.Err() != nil:
+	case hungUp != "" && n.metrics.mayWarn("strange", time.Now()):
+		n.log.Warn("the seeds don't take this node: do all have the same cluster and secrets? trying on", zap.Strings("join", n.cfg.Join), zap.Error(last))
+	case hungUp == "" && n.metrics.mayWarn("join", time.Now()):
 		n.log.Warn("no seed answers; trying on", zap.Strings("join", n.cfg.Join), zap.Error(last))
 	}
+}
+
+// Ready says what keeps the node from taking part in its cluster; nil when nothing does that is known. A node that is alone because
+// nobody answers takes part: it may be the first.
+func (n *Node) Ready() error {
+	if n.strange.Load() && n.view.size() == 0 {
+		return errors.New("the seeds don't take this node: its secret or its cluster is not theirs")
+	}
+	return nil
 }
 
 // targets are the addresses of seeds and of lost nodes, without those of this node and of members, at most maxJoins of

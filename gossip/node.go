@@ -45,6 +45,7 @@ type Node struct {
 	loads atomic.Bool   // a load has changed since the last ring
 
 	telling chan struct{} // holds a token while memberlist reads and tells the metadata, so that newer never precedes older
+	strange atomic.Bool   // seeds have hung up, or could not understand this node
 	leaving atomic.Bool   // Leave has been called
 	left    chan struct{} // closed when it is done
 	leftErr error         // to be read once left is closed

@@ -442,3 +442,27 @@ func TestSignatures(t *testing.T) {
 		t.Error("an empty secret: got no error")
 	}
 }
+
+// A ticket that was sealed with a secret on its way out is sealed anew, and opens without that.
+func TestTicketRenewed(t *testing.T) {
+	ring := func(secrets ...string) *Keyring {
+		k, err := NewKeyring(secrets...)
+		if err != nil {
+			t.Fatal(err)
+		}
+		return k
+	}
+	const before, after = "the secret before", "the secret after"
+	want := Ticket{Session: 7, Topic: "finals", Client: "192.0.2.1"}
+	old := ring(before).Seal(want)
+	both := ring(after, before)
+	if got, err := ring(after).Open(both.Renewed(old)); err != nil || got != want {
+		t.Errorf("got %+v, %v", got, err)
+	}
+	if both.Renewed(both.Seal(want)) != nil {
+		t.Error("a ticket under the first secret is renewed")
+	}
+	if ring(after).Renewed(old) != nil || both.Renewed([]byte("none")) != nil {
+		t.Error("a ticket that nobody can open is renewed")
+	}
+}

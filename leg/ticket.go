@@ -66,6 +66,20 @@ func (k *Keyring) Open(sealed []byte) (Ticket, error) {
 	return Ticket{}, ErrTicket
 }
 
+// Renewed is the same ticket sealed with the first secret; nil when it is sealed with that already, or with none that is known. So a
+// ticket does not outlive its secret's rotation.
+func (k *Keyring) Renewed(sealed []byte) []byte {
+	if _, err := k.tickets[0].Open(nil, nil, sealed, nil); err == nil {
+		return nil
+	}
+	for _, c := range k.tickets[1:] {
+		if b, err := c.Open(nil, nil, sealed, nil); err == nil {
+			return k.tickets[0].Seal(nil, nil, b, nil) //nolint:gosec // it puts a random nonce in front
+		}
+	}
+	return nil
+}
+
 func parseTicket(b []byte) (Ticket, error) {
 	if len(b) < ticketHead || b[0] != ticketVersion && b[0] != ticketGranted {
 		return Ticket{}, fmt.Errorf("%w: another version", ErrTicket)

@@ -43,9 +43,12 @@ type Config struct {
 	RebalanceMin    int           // 100: sessions per second that are moved at least
 	RebalanceMax    int           // 2000: and at most, whatever the window
 
-	MaxUnacked  int // 128 KiB: bytes of a client's that a session keeps for its gateway to acknowledge
-	MaxHeader   int // 8 KiB: bytes of a request's head
-	MaxURL      int // 2 KiB: bytes of a request's target
+	MaxUnacked    int // 128 KiB: bytes of a client's that a session keeps for its gateway to acknowledge
+	MaxHeader     int // 8 KiB: bytes of a request's head
+	MaxURL        int // 2 KiB: bytes of a request's target
+	Unsent        int // the system's: bytes that wait in a socket before it counts as full
+	ReceiveBuffer int // the system's: bytes of a socket's receive buffer
+
 	MaxSessions int // sessions, those in their handshake included; from the descriptor limit
 
 	Origins *origin.List // sites whose pages may open sessions; nil: all

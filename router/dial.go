@@ -101,7 +101,7 @@ func (r *Router) connect(ctx context.Context, hs *handshake) (up *upstream, begi
 // try hands the handshake to one gateway. Unless it is the last one, half of the time that is left stays for the others.
 func (r *Router) try(ctx context.Context, hs *handshake, m *ring.Member, last bool) (*upstream, dialOutcome, error) {
 	left := time.Until(hs.deadline)
-	d := net.Dialer{Timeout: min(left, r.cfg.DialTimeout), KeepAlive: -1} // keep-alive is set with the other options
+	d := net.Dialer{Timeout: min(left, r.cfg.DialTimeout), KeepAlive: -1, Control: eventloop.ReceiveBuffer(r.cfg.ReceiveBuffer)} // keep-alive is set with the other options
 	c, err := d.DialContext(ctx, "tcp", m.Addr)
 	if err != nil {
 		return nil, dialFailure(err), err

@@ -176,7 +176,7 @@ func (m *move) Run() {
 	s.endMove(movedOK)
 	s.w.r.metrics.moveTime.Observe(s.w.r.now().Sub(m.began).Seconds())
 	s.setHomeless(false)
-	s.home.shard = m.shard
+	s.home.shard, s.home.ticket = m.shard, m.ticket
 	s.flags &^= isLegTLS
 	if s.w.r.deps.LegTLS != nil {
 		s.flags |= isLegTLS

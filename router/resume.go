@@ -15,13 +15,20 @@ import (
 	"github.com/ringside-edge/ringside/ring"
 )
 
+// consent is what a gateway's yes to a request of our own comes with.
+type consent struct {
+	conn   net.Conn
+	wire   *bridge.Wire // nil when the leg is in the clear
+	ticket []byte       // takes the place of the session's; nil as a rule
+}
+
 // ask sends a request of our own to a gateway and reads its answer. The connection is the caller's when the gateway has
 // said yes.
-func (r *Router) ask(ctx context.Context, method string, sh *shard, timeout time.Duration, headers string) (net.Conn, *bridge.Wire, dialOutcome, error) {
-	d := net.Dialer{Timeout: min(timeout, r.cfg.DialTimeout), KeepAlive: -1}
+func (r *Router) ask(ctx context.Context, method string, sh *shard, timeout time.Duration, headers string) (consent, dialOutcome, error) {
+	d := net.Dialer{Timeout: min(timeout, r.cfg.DialTimeout), KeepAlive: -1, Control: eventloop.ReceiveBuffer(r.cfg.ReceiveBuffer)}
 	c, err := d.DialContext(ctx, "tcp", sh.addr)
 	if err != nil {
-		return nil, nil, dialFailure(err), err
+		return consent{}, dialFailure(err), err
 	}
 	_ = c.SetDeadline(time.Now().Add(timeout)) // an open connection takes it
 	raw := c                                   // c is to be what speaks TLS over it, perhaps
@@ -29,39 +36,45 @@ func (r *Router) ask(ctx context.Context, method string, sh *shard, timeout time
 	defer stop()
 	wire, outcome, err := r.secureLeg(ctx, &c, true, time.Now().Add(timeout))
 	if err != nil {
-		return nil, nil, outcome, err
+		return consent{}, outcome, err
 	}
 	buf := r.buffers.Get().(*[]byte) //nolint:forcetypeassert // its New is ours
 	defer r.buffers.Put(buf)
-	outcome, err = r.exchangeOurs(c, *buf, method, sh, headers)
+	ticket, outcome, err := r.exchangeOurs(c, *buf, method, sh, headers)
 	if outcome != dialOK {
 		c.Close()
-		return nil, nil, outcome, err
+		return consent{}, outcome, err
 	}
-	return c, wire, dialOK, nil
+	return consent{c, wire, ticket}, dialOK, nil
 }
 
-func (r *Router) exchangeOurs(c net.Conn, buf []byte, method string, sh *shard, headers string) (dialOutcome, error) {
+func (r *Router) exchangeOurs(c net.Conn, buf []byte, method string, sh *shard, headers string) (ticket []byte, _ dialOutcome, _ error) {
 	b := append(append(append(buf[:0], method...), " "+leg.Target+" HTTP/1.1\r\nHost: "...), sh.addr...)
 	b = append(append(b, "\r\nConnection: Upgrade\r\nUpgrade: "+leg.Upgrade+"\r\n"...), headers...)
 	b = appendField(b, leg.HeaderLeg, leg.Version)
 	b = appendField(b, leg.HeaderAuth, r.deps.Keys.Sign(leg.Request{Method: method, URI: leg.Target, Host: sh.addr}, time.Now()))
 	if _, err := c.Write(append(b, "\r\n"...)); err != nil {
-		return exchangeFailure(err), err
+		return nil, exchangeFailure(err), err
 	}
 	a, err := readAnswer(c, buf[:maxAnswerHead])
 	if err != nil {
-		return exchangeFailure(err), err
+		return nil, exchangeFailure(err), err
 	}
-	switch said, err := a.read(); {
+	said, err := a.read()
+	switch {
 	case err != nil:
-		return dialBadAnswer, err
+		return nil, dialBadAnswer, err
 	case a.status == fasthttp.StatusServiceUnavailable:
-		return dialBusy, fmt.Errorf("%s", a.line)
+		return nil, dialBusy, fmt.Errorf("%s", a.line)
 	case a.status != fasthttp.StatusSwitchingProtocols || string(said.leg) != leg.Version || len(a.rest) > 0:
-		return dialBadAnswer, badAnswer("%s", a.line)
+		return nil, dialBadAnswer, badAnswer("%s", a.line)
 	}
-	return dialOK, nil
+	if said.ticket != nil {
+		if ticket, err = leg.ParseTicketText(string(said.ticket)); err != nil {
+			return nil, dialBadAnswer, badAnswer("its ticket is malformed")
+		}
+	}
+	return ticket, dialOK, nil
 }
 
 // newMover makes the mover and binds it to the router.
@@ -110,25 +123,28 @@ func (r *Router) openLeg(ctx context.Context, m *move, sh *shard) (int, dialOutc
 	if m.urgent() && m.pause > 0 { // nobody was fresh: better a gateway that says so to the client than none
 		headers += leg.HeaderStale + ": 1\r\n"
 	}
-	c, wire, outcome, err := r.ask(ctx, leg.MethodResume, sh, max(left, time.Millisecond), headers)
+	yes, outcome, err := r.ask(ctx, leg.MethodResume, sh, max(left, time.Millisecond), headers)
 	r.metrics.dials[outcome].Add(1)
 	if err != nil {
 		return -1, outcome, err
 	}
-	u := upstream{conn: c, wire: wire}
+	u := upstream{conn: yes.conn, wire: yes.wire}
 	fd, err := u.detach(r.deps.Bridges)
-	if wire == nil {
-		c.Close()
+	if yes.wire == nil {
+		yes.conn.Close()
 	}
 	if err != nil {
 		return -1, dialLocal, err
+	}
+	if yes.ticket != nil {
+		m.ticket = yes.ticket // the cluster's secret is being rotated
 	}
 	r.setOptions(fd)
 	return fd, dialOK, nil
 }
 
 func (r *Router) setOptions(fd int) {
-	if err := eventloop.SetOptions(fd, eventloop.SocketOptions{KeepAlive: r.cfg.KeepAlive}); err != nil {
+	if err := eventloop.SetOptions(fd, eventloop.SocketOptions{KeepAlive: r.cfg.KeepAlive, Unsent: r.cfg.Unsent}); err != nil {
 		r.log.Debug("a session's socket is without its options", zap.Error(err)) // its peer is gone already
 	}
 }

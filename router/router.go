@@ -94,7 +94,7 @@ func New(cfg Config, deps Deps) (*Router, error) {
 	}
 	r.server = r.newServer()
 	if r.ln = deps.Listener; r.ln == nil {
-		if r.ln, err = net.Listen("tcp", cfg.Listen); err != nil {
+		if r.ln, err = eventloop.Listen(cfg.Listen, cfg.ReceiveBuffer); err != nil {
 			r.ln = nil // not an interface around nil
 			return nil, errors.Join(fmt.Errorf("cannot listen for clients: %w", err), r.Close())
 		}

@@ -224,7 +224,7 @@ var (
 
 // beat opens a heartbeat connection and returns what ended it.
 func (r *Router) beat(ctx context.Context, sh *shard, every time.Duration) error {
-	c, _, outcome, err := r.ask(ctx, leg.MethodBeat, sh, r.cfg.Detect, "")
+	yes, outcome, err := r.ask(ctx, leg.MethodBeat, sh, r.cfg.Detect, "")
 	switch {
 	case err == nil:
 	case outcome == dialRefused:
@@ -234,6 +234,7 @@ func (r *Router) beat(ctx context.Context, sh *shard, every time.Duration) error
 	default:
 		return err
 	}
+	c := yes.conn
 	defer c.Close()
 	_ = c.SetDeadline(time.Time{})
 	stop := context.AfterFunc(ctx, func() { _ = c.SetDeadline(time.Unix(1, 0)) })

@@ -81,7 +81,7 @@ type core struct {
 	log      *zap.Logger
 	registry *prometheus.Registry
 	keys     *leg.Keyring
-	secret   string // that gossip is encrypted with; empty for none
+	secrets  []string // of the cluster: gossip is encrypted with the first and understood with any; none for gossip in the clear
 	stream   *stream.Client
 	server   server
 	trust    admin.Trust          // who may use the admin port
@@ -99,18 +99,16 @@ func newCore(set settings, log *zap.Logger, leave *trigger) (*core, error) {
 	if err != nil {
 		return nil, err
 	}
-	secret := ""
-	if len(secrets) > 0 {
-		secret = secrets[0]
-	} else {
+	signing := secrets
+	if len(secrets) == 0 {
 		warnOpen(log, set.listen, set.admin, set.gossip)
-		secrets = []string{openSecret}
+		signing = []string{openSecret}
 	}
 	trust, err := newTrust(set.AdminTrust, log.Named("admin"))
 	if err != nil {
 		return nil, err
 	}
-	keys, err := leg.NewKeyring(secrets...)
+	keys, err := leg.NewKeyring(signing...)
 	if err != nil {
 		return nil, fmt.Errorf("secret: %w", err)
 	}
@@ -131,7 +129,7 @@ func newCore(set settings, log *zap.Logger, leave *trigger) (*core, error) {
 		return nil, fmt.Errorf("redis: %w", err)
 	}
 	return &core{
-		set: set, log: log, keys: keys, secret: secret, stream: client, trust: trust,
+		set: set, log: log, keys: keys, secrets: secrets, stream: client, trust: trust,
 		registry: metrics.New(version(), set.role.String()),
 		leave:    leave, active: newTrigger(), asides: make(chan aside),
 	}, nil
@@ -178,7 +176,10 @@ func (c *core) newGossip(adminAddr string, seeds []string) (*gossip.Node, error)
 		return nil, fmt.Errorf("gossip: %w", err)
 	}
 	cfg := gossip.Config{
-		Bind: bind, Cluster: c.set.Cluster.Cluster, Secret: c.secret, Self: self, Static: c.static(),
+		Bind: bind, Cluster: c.set.Cluster.Cluster, Self: self, Static: c.static(),
+	}
+	if len(c.secrets) > 0 {
+		cfg.Secret, cfg.Accept = c.secrets[0], c.secrets[1:]
 	}
 	for _, p := range c.set.Join {
 		cfg.Join = append(cfg.Join, string(p))
@@ -230,6 +231,7 @@ func (c *core) checks() []admin.Check {
 			return nil
 		}},
 		{Name: "redis", Ready: c.stream.Ready},
+		{Name: "gossip", Ready: func() error { return c.gossip().Ready() }},
 		{Name: c.set.role.String(), Ready: c.server.Ready},
 	}
 }

@@ -68,7 +68,8 @@ func newGateway(cfg config.Gateway, log *zap.Logger, leave *trigger) (*gatewayNo
 		StaleAfter: cfg.StaleAfter, Beacon: cfg.Beacon, Rules: rules, Origins: origins,
 		DrainMin: cfg.DrainMin, DrainMax: cfg.DrainMax, MoveGrace: cfg.MoveGrace,
 		MaxHeader: int(cfg.MaxHeader), MaxFrame: int(cfg.MaxFrame), MaxTopics: cfg.MaxTopics, MaxControl: int(cfg.MaxControl), MaxSessions: cfg.MaxSessions,
-		LogEntries: cfg.LogEntries, LogBytes: int(cfg.LogBytes), LogTotalBytes: int(cfg.LogTotalBytes), LogLinger: cfg.LogLinger,
+		LogEntries: cfg.LogEntries, LogBytes: int(cfg.LogBytes), LogTotalBytes: int(cfg.LogTotalBytes), LogLinger: cfg.LogLinger, LatestKeys: cfg.LatestKeys,
+		Unsent: int(cfg.UnsentBytes), ReceiveBuffer: int(cfg.ReceiveBuffer),
 	}, gateway.Deps{
 		Ring:    c.ring,
 		Changed: func() (<-chan struct{}, func()) { return c.gossip().Changed() },

@@ -130,6 +130,7 @@ func newRouter(cfg config.Router, log *zap.Logger, leave *trigger, extras router
 	r, err := router.New(router.Config{
 		Origins: origins,
 		Listen:  string(cfg.Listen), Loops: cfg.Loops, Portable: cfg.Portable,
+		Unsent: int(cfg.UnsentBytes), ReceiveBuffer: int(cfg.ReceiveBuffer),
 		HandshakeTimeout: cfg.HandshakeTimeout, DialTimeout: cfg.DialTimeout, IdleTimeout: cfg.IdleTimeout,
 		WriteTimeout: cfg.WriteTimeout, KeepAlive: cfg.KeepAlive, AckTimeout: cfg.AckTimeout, DrainWindow: cfg.DrainWindow,
 		MaxHeader: int(cfg.MaxHeader), MaxURL: int(cfg.MaxURL), MaxSessions: cfg.MaxSessions,

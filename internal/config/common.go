@@ -37,9 +37,9 @@ type Cluster struct {
 
 	// Encrypts gossip and signs what a router tells a gateway about a client.
 	Secret Secret `group:"Cluster" placeholder:"SECRET" example:"the-output-of-openssl-rand-hex-32" help:"Secret of the cluster, 16 bytes or more; other users of the machine can see it in the process list: --secret-file is better."`
-	// For rotation of the signatures: put the new secret below the old one everywhere, then above it, then take the old
-	// one out. Gossip knows only the first: nodes whose first secrets differ don't see each other.
-	SecretFile string `group:"Cluster" placeholder:"FILE" example:"ringside.secret" help:"File with a secret per line: the first one signs and encrypts gossip, signatures by any of them are accepted."`
+	// For rotation: put the new secret below the old one on every node, then above it, then take the old one out, and restart the nodes
+	// one after the other each time.
+	SecretFile string `group:"Cluster" placeholder:"FILE" example:"ringside.secret" help:"File with a secret per line: the first one signs and encrypts gossip, any of them is accepted."`
 }
 
 // Streams is how Redis is used.

@@ -72,7 +72,10 @@ type Gateway struct {
 	// So that a client that comes back finds it.
 	LogLinger time.Duration `group:"Memory" default:"1m" min:"1s" max:"24h" help:"How long a topic's log outlives its last session."`
 
+	Latest
 	TopicRules
+
+	Buffers
 
 	// 0 takes one for each core that Go uses.
 	Loops int `group:"Engine" default:"0" min:"0" max:"256" help:"Event loops; 0 for one per core."`

@@ -73,6 +73,8 @@ type Router struct {
 	// Everything else in the configuration is read anew; the listeners stay as they are.
 	Takeover string `group:"Takeover" placeholder:"PATH" example:"/run/ringside/takeover" help:"Take the place of the router whose takeover-socket this is, with its listeners and sessions."`
 
+	Buffers
+
 	// 0 takes one for each core that Go uses.
 	Loops int `group:"Engine" default:"0" min:"0" max:"256" help:"Event loops; 0 for one per core."`
 	// For systems without epoll, and to compare.

@@ -1,6 +1,7 @@
 package eventloop
 
 import (
+	"context"
 	"errors"
 	"fmt"
 	"net"
@@ -59,6 +60,7 @@ type SocketOptions struct {
 	KeepAlive     time.Duration // idle time before the first probe, and between probes; three unanswered end it
 	SendBuffer    int           // bytes, SO_SNDBUF
 	ReceiveBuffer int           // bytes, SO_RCVBUF
+	Unsent        int           // bytes that may wait for the peer's window before the socket counts as full, TCP_NOTSENT_LOWAT; on Linux only
 }
 
 // SetOptions applies o to the TCP socket fd, and TCP_NODELAY. On a UNIX socket it does nothing.
@@ -79,6 +81,9 @@ func SetOptions(fd int, o SocketOptions) error {
 		set(unix.SOL_SOCKET, unix.SO_SNDBUF, o.SendBuffer),
 		set(unix.SOL_SOCKET, unix.SO_RCVBUF, o.ReceiveBuffer),
 	)
+	if o.Unsent > 0 {
+		err = errors.Join(err, setUnsent(fd, o.Unsent))
+	}
 	if o.KeepAlive > 0 {
 		err = errors.Join(err, set(unix.SOL_SOCKET, unix.SO_KEEPALIVE, 1), setKeepAlive(fd, max(1, int(o.KeepAlive.Seconds()))))
 	}
@@ -86,6 +91,24 @@ func SetOptions(fd int, o SocketOptions) error {
 		return fmt.Errorf("cannot set socket options: %w", err)
 	}
 	return nil
+}
+
+// ReceiveBuffer is a Control of a dialer or a listener: sockets begin with a receive buffer of so many bytes, which bounds the window
+// from the first byte on; 0 leaves the system's, which grows. The sockets that a listener accepts inherit it.
+func ReceiveBuffer(bytes int) func(network, address string, c syscall.RawConn) error {
+	return func(_, _ string, c syscall.RawConn) error {
+		if bytes == 0 {
+			return nil
+		}
+		var err error
+		return errors.Join(c.Control(func(fd uintptr) { err = unix.SetsockoptInt(int(fd), unix.SOL_SOCKET, unix.SO_RCVBUF, bytes) }), err)
+	}
+}
+
+// Listen listens on TCP; the sockets that it accepts have a receive buffer of so many bytes, 0 for the system's.
+func Listen(addr string, receiveBuffer int) (net.Listener, error) {
+	lc := net.ListenConfig{Control: ReceiveBuffer(receiveBuffer)}
+	return lc.Listen(context.Background(), "tcp", addr)
 }
 
 // keepAliveProbes is how many unanswered probes end a connection.

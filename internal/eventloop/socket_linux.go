@@ -15,6 +15,10 @@ func setKeepAlive(fd, seconds int) error {
 	)
 }
 
+func setUnsent(fd, bytes int) error {
+	return unix.SetsockoptInt(fd, unix.IPPROTO_TCP, unix.TCP_NOTSENT_LOWAT, bytes)
+}
+
 func unanswered(fd int) time.Duration {
 	info, err := unix.GetsockoptTCPInfo(fd, unix.IPPROTO_TCP, unix.TCP_INFO)
 	if err != nil || info.Unacked == 0 && info.Probes == 0 { // nothing is on its way, nor is a shut window probed

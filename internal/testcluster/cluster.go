@@ -15,6 +15,8 @@ import (
 	"errors"
 	"fmt"
 	"runtime"
+	"slices"
+	"strings"
 	"sync"
 	"syscall"
 	"testing"
@@ -96,7 +98,9 @@ func (c *Cluster) Add(spec NodeSpec) *Node {
 	if spec.Binary == "" {
 		spec.Binary = Binary(c.t)
 	}
-	spec.Flags = append([]string{"--secret", secret}, spec.Flags...)
+	if !slices.ContainsFunc(spec.Flags, func(f string) bool { return strings.HasPrefix(f, "--secret") }) {
+		spec.Flags = append([]string{"--secret", secret}, spec.Flags...)
+	}
 	if spec.Redis == "" {
 		spec.Redis = c.Redis
 	}

@@ -13,7 +13,10 @@
 // The package knows nothing of what the settings do.
 package topicrule
 
-import "hash/crc32"
+import (
+	"hash/crc32"
+	"slices"
+)
 
 // Slow is what becomes of a session that reads slower than its topic is published to.
 type Slow uint8
@@ -90,6 +93,14 @@ func (e *entry) matches(topic string) bool {
 		}
 	}
 	return false
+}
+
+// Have reports whether a rule sets the policy.
+func (r *Rules) Have(s Slow) bool {
+	if r == nil {
+		return false
+	}
+	return slices.ContainsFunc(r.list, func(e entry) bool { return e.slow != nil && *e.slow == s })
 }
 
 // Len is the number of rules.
