@@ -9,6 +9,7 @@ import (
 
 	"go.uber.org/zap"
 
+	"github.com/ringside-edge/ringside/internal/backoff"
 	"github.com/ringside-edge/ringside/internal/eventloop"
 	"github.com/ringside-edge/ringside/leg"
 	"github.com/ringside-edge/ringside/ring"
@@ -47,13 +48,15 @@ type Config struct {
 	LogLinger     time.Duration // 1m: how long a topic's log outlives its last session
 }
 
-// Deps are what a gateway works with. All are required.
+// Deps are what a gateway works with. All are required but the policy.
 type Deps struct {
-	Ring    func() *ring.Ring                // the present placement; never nil
-	Changed func() (<-chan struct{}, func()) // a subscription to changes of Ring, and its end
-	Stream  *stream.Client                   // run by the caller
-	Keys    *leg.Keyring                     // what makes a router's headers credible
-	Log     *zap.Logger
+	Ring          func() *ring.Ring                // the present placement; never nil
+	Changed       func() (<-chan struct{}, func()) // a subscription to changes of Ring, and its end
+	Policy        func() backoff.Policy            // by which clients come back; nil: the default
+	PolicyChanged func() (<-chan struct{}, func()) // like Changed, for Policy; nil: it never does
+	Stream        *stream.Client                   // run by the caller
+	Keys          *leg.Keyring                     // what makes a router's headers credible
+	Log           *zap.Logger
 }
 
 // descriptorReserve is what a gateway keeps of its descriptors for everything but sessions.

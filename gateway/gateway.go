@@ -138,6 +138,7 @@ func (g *Gateway) Run(ctx context.Context) error {
 	run(func() error { return g.tailer.Run(ctx) })
 	run(func() error { g.tails.run(ctx, g.tailer.Want); return nil })
 	run(func() error { g.watchFreshness(ctx); return nil })
+	run(func() error { g.watchPolicy(ctx); return nil })
 	run(func() error { return g.server.Serve(g.ln) })
 	<-ctx.Done()
 	err := context.Cause(ctx)

@@ -4,6 +4,7 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
+	"math"
 	"math/rand/v2"
 	"net"
 	"strconv"
@@ -31,6 +32,7 @@ type request struct {
 	goesOn  bool   // another gateway has begun the session
 	stale   bool   // it may be stale: better than to be without a gateway
 	session uint64 // its ID
+	policy  uint32 // version of the backoff policy that its client knows; of a session that goes on
 	client  string // the client's address; of a session on a leg
 }
 
@@ -49,8 +51,10 @@ func refuse(status int, reason, format string, args ...any) *refusal {
 	return &refusal{status: status, reason: reason, message: fmt.Sprintf(format, args...)}
 }
 
-// retryAfter is what a client is told that comes while the gateway can't take it; routers go to the next shard.
-const retryAfter = 2 * time.Second
+// busy is the refusal of a client that comes while the gateway can't take it; routers go to the next shard.
+func (g *Gateway) busy(reason, message string) *refusal {
+	return &refusal{fasthttp.StatusServiceUnavailable, reason, message, g.policy().Soon()}
+}
 
 func (g *Gateway) newServer() *fasthttp.Server {
 	return &fasthttp.Server{
@@ -127,11 +131,11 @@ func (g *Gateway) handleSession(ctx *fasthttp.RequestCtx) {
 func (g *Gateway) admit(req *request) *refusal {
 	switch {
 	case g.draining.Load():
-		return &refusal{fasthttp.StatusServiceUnavailable, "draining", "this gateway drains", retryAfter}
+		return g.busy("draining", "this gateway drains")
 	case !req.stale && !g.slots[g.slotOf(req.topic)].vouches():
-		return &refusal{fasthttp.StatusServiceUnavailable, "stale", "what this gateway knows of the topic is too old", retryAfter}
+		return g.busy("stale", "what this gateway knows of the topic is too old")
 	case !g.reserve():
-		return &refusal{fasthttp.StatusServiceUnavailable, "full", "this gateway has all the sessions that it takes", retryAfter}
+		return g.busy("full", "this gateway has all the sessions that it takes")
 	}
 	return nil
 }
@@ -296,7 +300,7 @@ func (g *Gateway) handOver(c net.Conn, req *request, head []byte) {
 		g.log.Debug("a session's socket is without its options", zap.Error(err)) // the peer is gone already
 	}
 	w := g.byLoop[g.group.Next()]
-	s := &session{worker: w, id: req.session, format: req.format, onLeg: req.onLeg}
+	s := &session{worker: w, id: req.session, format: req.format, onLeg: req.onLeg, policy: req.policy}
 	a := &arrival{
 		session: s, fd: fd, topic: req.topic, since: req.since, resumed: req.resumed, goesOn: req.goesOn, head: head, early: early,
 	}
@@ -319,7 +323,7 @@ func (g *Gateway) refuse(ctx *fasthttp.RequestCtx, no *refusal) {
 	ctx.Response.Header.Set("Cache-Control", "no-store")
 	switch {
 	case no.retry > 0:
-		ctx.Response.Header.Set("Retry-After", strconv.Itoa(int(no.retry.Seconds())))
+		ctx.Response.Header.Set("Retry-After", strconv.Itoa(int(math.Ceil(no.retry.Seconds()))))
 	case no.status == fasthttp.StatusUpgradeRequired:
 		ctx.Response.Header.Set("Upgrade", "websocket")
 	case no.status == fasthttp.StatusMethodNotAllowed:

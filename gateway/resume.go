@@ -2,6 +2,7 @@ package gateway
 
 import (
 	"net"
+	"strconv"
 
 	"github.com/valyala/fasthttp"
 	"go.uber.org/zap"
@@ -45,8 +46,10 @@ func (g *Gateway) parseTicket(ctx *fasthttp.RequestCtx) (*request, *refusal) {
 		g.log.Warn("refused a session that another gateway had begun: do all gateways have the same secrets?", zap.Error(err))
 		return nil, refuse(fasthttp.StatusForbidden, "ticket", "the ticket is not valid")
 	}
+	known, _ := strconv.ParseUint(string(ctx.Request.Header.Peek(leg.HeaderPolicy)), 16, 32) // else the client is told anew
 	return &request{
-		topic: t.Topic, since: t.Since, resumed: t.Resumed, format: format(t.Format), onLeg: true, goesOn: true,
+		policy: uint32(known),
+		topic:  t.Topic, since: t.Since, resumed: t.Resumed, format: format(t.Format), onLeg: true, goesOn: true,
 		session: t.Session, client: t.Client, stale: len(ctx.Request.Header.Peek(leg.HeaderStale)) > 0,
 	}, nil
 }
@@ -134,6 +137,9 @@ func (s *session) goOn() {
 		if s.conn.Open() && s.find(t.Name) == nil {
 			s.follow(s.sub(t.Name, r.topic), t)
 		}
+	}
+	if s.worker.telling == 0 {
+		s.tellPolicy()
 	}
 	if len(r.got) > 0 && s.conn.Open() && !s.closing && s.format != formatSSE {
 		s.frames(r.got)

@@ -29,6 +29,7 @@ type Config struct {
 	Accept    []string      // further secrets whose gossip is understood, while the secret is rotated; not without Secret
 	Self      ring.Member   // this node; Gossip and Load are filled in
 	Static    []ring.Member // shards outside of gossip
+	Settings  *Settings     // that the node spreads; nil: its own, which nobody sets
 
 	transport memberlist.Transport                                                  // of tests
 	resolve   func(ctx context.Context, network, host string) ([]netip.Addr, error) // of tests

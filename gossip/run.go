@@ -41,6 +41,7 @@ func (n *Node) Run(ctx context.Context) error {
 	if err := n.Leave(leave); err != nil { // the others notice anyway
 		n.log.Info("the others may take this node for dead", zap.Error(err))
 	}
+	n.detach()
 	err := n.list.Shutdown()
 	wg.Wait() // a join that has begun ends by its own time-out
 	return err

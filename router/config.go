@@ -10,6 +10,7 @@ import (
 	"github.com/valyala/fasthttp"
 	"go.uber.org/zap"
 
+	"github.com/ringside-edge/ringside/internal/backoff"
 	"github.com/ringside-edge/ringside/internal/eventloop"
 	"github.com/ringside-edge/ringside/leg"
 	"github.com/ringside-edge/ringside/ring"
@@ -49,8 +50,10 @@ type Config struct {
 type Deps struct {
 	ID   string            // the router's name in the ring, for its log
 	Ring func() *ring.Ring // the present placement; never nil; called for every handshake
-	Keys *leg.Keyring      // signs the handshakes towards gateways; nil: no legs, all upstreams are spliced raw
-	Log  *zap.Logger
+	// Policy is by which clients come back; nil: the default. Called for every client that is sent away.
+	Policy func() backoff.Policy
+	Keys   *leg.Keyring // signs the handshakes towards gateways; nil: no legs, all upstreams are spliced raw
+	Log    *zap.Logger
 	// Listener takes clients in place of one that New binds; nil as a rule. It is the router's from then on.
 	Listener net.Listener
 	// Hold takes no clients before [Router.Accept]: they wait at the listener, or another process takes them.

@@ -58,6 +58,7 @@ type homeState struct {
 	Ticket []byte         `json:"ticket"`
 	Acked  uint64         `json:"acked"`
 	Begun  bool           `json:"begun"`
+	Told   uint32         `json:"told,omitempty"`
 	Half   string         `json:"half,omitempty"`
 	Topics []leg.Standing `json:"topics"`
 	Nums   []uint32       `json:"nums"`
@@ -83,7 +84,7 @@ func (s *session) pack() (handover.Item, error) {
 	}
 	if h := s.home; h != nil {
 		st.Home = &homeState{
-			Shard: h.shard.id, Addr: h.shard.addr, Ticket: h.ticket, Acked: h.acked, Begun: h.begun,
+			Shard: h.shard.id, Addr: h.shard.addr, Ticket: h.ticket, Acked: h.acked, Begun: h.begun, Told: h.told,
 			Wants: h.move != nil && h.move.reason == moveDrain,
 		}
 		if h.half != (unique.Handle[string]{}) {
@@ -137,7 +138,7 @@ func (r *Router) unpack(w *worker, st *sessionState) *session {
 	}
 	if h := st.Home; h != nil {
 		s.home = &home{
-			shard: r.shards.of(&ring.Member{ID: h.Shard, Addr: h.Addr, Role: ring.RoleGateway}), ticket: h.Ticket, acked: h.Acked, begun: h.Begun,
+			shard: r.shards.of(&ring.Member{ID: h.Shard, Addr: h.Addr, Role: ring.RoleGateway}), ticket: h.Ticket, acked: h.Acked, begun: h.Begun, told: h.Told,
 		}
 		if h.Half != "" {
 			s.home.half = unique.Make(h.Half)

@@ -19,6 +19,7 @@ type home struct {
 	half   unique.Handle[string] // the topic of a message that is half way to the client, once its leg is gone
 	move   *move                 // under way; nil as a rule
 	begun  bool                  // a gateway has told of topics
+	told   uint32                // version of the backoff policy that the client knows; 0: not known
 }
 
 // standing is where a session stands in a topic: everything up to the position has been handed to the client.
@@ -81,6 +82,13 @@ func (s *session) LegAck(n uint64) {
 		s.flags |= legBroken
 	}
 	home.acked = n
+}
+
+// LegTold implements leg.Sink.
+func (s *session) LegTold(version uint32) {
+	if s.home != nil {
+		s.home.told = version
+	}
 }
 
 // LegMove implements leg.Sink.

@@ -56,6 +56,7 @@ type move struct {
 	session *session
 	slot    int
 	ticket  []byte
+	told    uint32 // version of the backoff policy that the client knows
 	reason  moveReason
 	from    *shard // not there
 	began   time.Time
@@ -106,7 +107,7 @@ func (s *session) lookForHome(reason moveReason) {
 	}
 	now := r.now()
 	m := &move{
-		session: s, slot: int(s.slot), ticket: s.home.ticket, reason: reason, began: now, until: now.Add(r.cfg.RehomeWait), fd: -1,
+		session: s, slot: int(s.slot), ticket: s.home.ticket, told: s.home.told, reason: reason, began: now, until: now.Add(r.cfg.RehomeWait), fd: -1,
 	}
 	if reason != moveCrash {
 		m.from = s.home.shard
@@ -150,7 +151,7 @@ func (s *session) setHomeless(is bool) {
 
 // Run takes the result in, on the session's loop.
 func (m *move) Run() {
-	s := m.session
+	s, r := m.session, m.session.w.r
 	if m.void.Load() {
 		if m.shard != nil {
 			eventloop.CloseFD(m.fd)
@@ -160,7 +161,7 @@ func (m *move) Run() {
 	if m.shard == nil {
 		s.endMove(movedNot)
 		if s.has(homeless) {
-			s.goAway(closeNoGateway, crashDelay())
+			s.goAway(closeNoGateway, r.crashDelay())
 		}
 		return
 	}
@@ -172,7 +173,7 @@ func (m *move) Run() {
 		return
 	}
 	s.endMove(movedOK)
-	s.w.r.metrics.moveTime.Observe(s.w.r.now().Sub(m.began).Seconds())
+	r.metrics.moveTime.Observe(r.now().Sub(m.began).Seconds())
 	s.setHomeless(false)
 	s.home.shard = m.shard
 	s.moved = s.w.now()

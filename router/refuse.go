@@ -3,7 +3,7 @@ package router
 import (
 	"encoding/json"
 	"fmt"
-	"math/rand/v2"
+	"math"
 	"strconv"
 	"time"
 
@@ -34,7 +34,7 @@ const (
 )
 
 // retryAfter chooses when a client that can't be served now shall come back, in seconds, so that all don't come at once.
-func retryAfter() int { return 1 + rand.IntN(4) }
+func (r *Router) retryAfter() int { return int(math.Ceil(r.policy().Soon().Seconds())) }
 
 // body is the JSON that a refusal is told in.
 func (no *refusal) body() []byte {
@@ -59,7 +59,7 @@ func (r *Router) refuse(ctx *fasthttp.RequestCtx, no *refusal) {
 	h.Set(fasthttp.HeaderCacheControl, "no-store")
 	switch {
 	case no.status == fasthttp.StatusServiceUnavailable:
-		h.Set(fasthttp.HeaderRetryAfter, strconv.Itoa(retryAfter()))
+		h.Set(fasthttp.HeaderRetryAfter, strconv.Itoa(r.retryAfter()))
 	case no.status == fasthttp.StatusUpgradeRequired:
 		h.Set(fasthttp.HeaderUpgrade, "websocket")
 		h.Set(fasthttp.HeaderSecWebSocketVersion, "13")

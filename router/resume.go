@@ -4,6 +4,7 @@ import (
 	"context"
 	"fmt"
 	"net"
+	"strconv"
 	"time"
 
 	"github.com/valyala/fasthttp"
@@ -101,6 +102,9 @@ func (r *Router) targets(m *move) []*shard {
 func (r *Router) openLeg(ctx context.Context, m *move, sh *shard) (int, dialOutcome, error) {
 	left := min(m.until.Sub(r.now()), r.cfg.HandshakeTimeout)
 	headers := leg.HeaderTicket + ": " + leg.TicketText(m.ticket) + "\r\n"
+	if m.told != 0 {
+		headers += leg.HeaderPolicy + ": " + strconv.FormatUint(uint64(m.told), 16) + "\r\n"
+	}
 	if m.urgent() && m.pause > 0 { // nobody was fresh: better a gateway that says so to the client than none
 		headers += leg.HeaderStale + ": 1\r\n"
 	}
