@@ -214,6 +214,13 @@ func (s *Settings) All(prefix string) (rs []Register) {
 	return rs
 }
 
+// Changes is how many changes there have been. It is the same for as long as the registers are.
+func (s *Settings) Changes() uint64 {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	return s.changes
+}
+
 // every is all registers by name, deletions included.
 func (s *Settings) every() []Register {
 	s.mu.Lock()

@@ -82,6 +82,7 @@ type core struct {
 	keys     *leg.Keyring
 	secret   string // that gossip is encrypted with; empty for none
 	stream   *stream.Client
+	settings *clusterSettings
 	server   server
 	root     http.Handler         // at / of the admin port; nil for its index
 	face     atomic.Pointer[face] // what others see of the node
@@ -125,7 +126,8 @@ func newCore(set settings, log *zap.Logger, leave *trigger) (*core, error) {
 		return nil, fmt.Errorf("redis: %w", err)
 	}
 	return &core{
-		set: set, log: log, keys: keys, secret: secret, stream: client,
+		settings: newClusterSettings(set.id, client, log.Named("settings")),
+		set:      set, log: log, keys: keys, secret: secret, stream: client,
 		registry: metrics.New(version(), set.role.String()),
 		leave:    leave, active: newTrigger(), asides: make(chan aside),
 	}, nil
@@ -152,7 +154,7 @@ func (c *core) build(s server, root http.Handler) error {
 	}
 	c.closers = append(c.closers, f.admin.Close)
 	c.show(f)
-	c.registry.MustRegister(c.server, c.stream)
+	c.registry.MustRegister(c.server, c.stream, c.settings)
 	return nil
 }
 
@@ -173,6 +175,7 @@ func (c *core) newGossip(adminAddr string, seeds []string) (*gossip.Node, error)
 	}
 	cfg := gossip.Config{
 		Bind: bind, Cluster: c.set.Cluster.Cluster, Secret: c.secret, Self: self, Static: c.static(),
+		Settings: c.settings.Settings, Wishes: c.settings.interpret,
 	}
 	for _, p := range c.set.Join {
 		cfg.Join = append(cfg.Join, string(p))
@@ -237,6 +240,7 @@ func (c *core) run(ctx context.Context, warm <-chan struct{}) error {
 		part{"redis", c.stream.Run},
 		part{"", c.runFace},
 		part{c.set.role.String(), c.server.Run},
+		part{"", c.settings.run},
 		part{"", c.reportLoad},
 		part{"", c.reclaim},
 		part{"", func(ctx context.Context) error { return c.conduct(ctx, warm) }},
@@ -247,6 +251,7 @@ func (c *core) run(ctx context.Context, warm <-chan struct{}) error {
 func (c *core) conduct(ctx context.Context, warm <-chan struct{}) error {
 	select {
 	case <-warm:
+		c.settings.await(ctx)
 		c.gossip().SetState(ring.StateActive)
 		c.active.pull()
 		c.notify(daemon.SdNotifyReady)

@@ -52,7 +52,8 @@ func newGateway(cfg config.Gateway, log *zap.Logger, leave *trigger) (*gatewayNo
 	}, gateway.Deps{
 		Ring:    c.ring,
 		Changed: func() (<-chan struct{}, func()) { return c.gossip().Changed() },
-		Stream:  c.stream, Keys: c.keys, Log: log.Named("gateway"),
+		Policy:  c.settings.Policy, PolicyChanged: c.settings.policyChanges,
+		Stream: c.stream, Keys: c.keys, Log: log.Named("gateway"),
 	})
 	if err != nil {
 		return nil, notBound("listen", cfg.Listen, err)

@@ -19,6 +19,7 @@ var mayImport = map[string][]string{
 	"gateway": {"ring", "leg", "stream", "internal/..."},
 
 	"internal/topic":      {},
+	"internal/backoff":    {},
 	"internal/fault":      {},
 	"internal/position":   {},
 	"internal/wsframe":    {},
@@ -26,7 +27,7 @@ var mayImport = map[string][]string{
 	"internal/config":     {},
 	"internal/handover":   {},
 	"internal/metrics":    {},
-	"internal/admin":      {"ring", "internal/metrics", "internal/position", "internal/topic"},
+	"internal/admin":      {"ring", "internal/backoff", "internal/metrics", "internal/position", "internal/topic"},
 	"internal/admin/page": {},
 
 	"internal/repo":        {},
