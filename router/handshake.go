@@ -10,6 +10,7 @@ import (
 	"github.com/valyala/fasthttp"
 
 	"github.com/ringside-edge/ringside/internal/topic"
+	"github.com/ringside-edge/ringside/ring"
 )
 
 // handshake is a client's request for a session, understood. What it refers to is the server's: it is valid until
@@ -19,7 +20,7 @@ type handshake struct {
 	uri      string    // request target as it came
 	host     string
 	client   string // the client's address, without a port
-	slot     int    // of its topic
+	topic    uint32 // stands for its topic: ring.Key
 	block    []byte // header fields as they came, up to and with the blank line
 
 	websocket  bool   // else an event stream
@@ -78,7 +79,7 @@ func (r *Router) parse(ctx *fasthttp.RequestCtx) (*handshake, *refusal) {
 func (hs *handshake) parseTopic(seen headSeen) *refusal {
 	name, err := topic.FromURI(hs.uri)
 	if err == nil {
-		hs.slot = topic.Slot(name)
+		hs.topic = ring.Key(name)
 		return nil
 	}
 	var te *topic.Error

@@ -54,7 +54,8 @@ func (o moveOutcome) String() string {
 // While it is moving the old leg goes on, and is let go of when the new one stands; while it is homeless the client waits.
 type move struct {
 	session *session
-	slot    int
+	key     uint32
+	to      *shard // of a rebalancing: where to, and nowhere else
 	ticket  []byte
 	told    uint32 // version of the backoff policy that the client knows
 	reason  moveReason
@@ -89,6 +90,7 @@ func (s *session) movable() bool {
 // loseLeg lets go of the leg. What the client has sent and nobody has acknowledged stays.
 func (s *session) loseLeg() {
 	s.upstream.Close()
+	s.home.count(false)
 	s.home.lost(s.strip.Half())
 	s.strip.NextLeg()
 	s.flags &^= upstreamEnded | upstreamDeaf | legBroken
@@ -97,7 +99,10 @@ func (s *session) loseLeg() {
 }
 
 // lookForHome begins a move, in place of one that is under way for a lesser reason.
-func (s *session) lookForHome(reason moveReason) {
+func (s *session) lookForHome(reason moveReason) { s.moveTo(nil, reason) }
+
+// moveTo is lookForHome for a shard that has been chosen already, if to is not nil.
+func (s *session) moveTo(to *shard, reason moveReason) {
 	r := s.w.r
 	if m := s.home.move; m != nil {
 		if !m.urgent() && reason != moveCrash {
@@ -107,10 +112,13 @@ func (s *session) lookForHome(reason moveReason) {
 	}
 	now := r.now()
 	m := &move{
-		session: s, slot: int(s.slot), ticket: s.home.ticket, told: s.home.told, reason: reason, began: now, until: now.Add(r.cfg.RehomeWait), fd: -1,
+		session: s, key: s.key, ticket: s.home.ticket, told: s.home.told, reason: reason, began: now, until: now.Add(r.cfg.RehomeWait), to: to, fd: -1,
 	}
 	if reason != moveCrash {
 		m.from = s.home.shard
+	}
+	if to != nil {
+		m.from.book.going.Add(1)
 	}
 	s.home.move = m
 	s.w.counts.moving.add(1)
@@ -124,6 +132,9 @@ func (s *session) endMove(outcome moveOutcome) {
 		return
 	}
 	m.void.Store(true)
+	if m.to != nil {
+		m.from.book.going.Add(-1)
+	}
 	s.home.move = nil
 	s.w.counts.moving.sub(1)
 	s.w.r.metrics.moves[m.reason][outcome].Add(1)
@@ -135,6 +146,7 @@ func (s *session) leaveHome() {
 		return
 	}
 	s.endMove(movedLeft)
+	s.home.count(false)
 	s.setHomeless(false)
 }
 
@@ -176,6 +188,7 @@ func (m *move) Run() {
 	r.metrics.moveTime.Observe(r.now().Sub(m.began).Seconds())
 	s.setHomeless(false)
 	s.home.shard = m.shard
+	s.home.count(true)
 	s.moved = s.w.now()
 	s.fromTheStart(leg.AppendResume(nil, s.home.resume()))
 	if s.flushUp() {

@@ -12,7 +12,6 @@ import (
 
 	"github.com/ringside-edge/ringside/internal/eventloop"
 	"github.com/ringside-edge/ringside/leg"
-	"github.com/ringside-edge/ringside/ring"
 )
 
 // ask sends a request of our own to a gateway and reads its answer. The connection is the caller's when the gateway has
@@ -69,30 +68,27 @@ func (r *Router) newMover() *mover {
 
 // moveLimits are this router's share of what a gateway is to take.
 func (r *Router) moveLimits() (atOnce int, perSecond float64) {
-	routers := 0
-	for _, m := range r.ring().Members() {
-		if m.Role == ring.RoleRouter && m.State == ring.StateActive {
-			routers++
-		}
-	}
-	routers = max(1, routers)
+	routers := max(1, activeRouters(r.ring()))
 	return max(1, r.cfg.RehomeAtOnce/routers), max(1, float64(r.cfg.RehomeRate)/float64(routers))
 }
 
 // targets are the gateways that may take a session over, the preferred one first.
 func (r *Router) targets(m *move) []*shard {
 	now := r.now()
+	if m.reason == moveRebalance { // where it is wanted, or nowhere
+		if m.to == nil || !m.to.alive(now) || m.to.isSpared(now) {
+			return nil
+		}
+		return []*shard{m.to}
+	}
 	var list []*shard
-	for _, member := range r.ring().Preference(m.slot) {
+	order, _ := r.spread.order(m.key, now)
+	for _, member := range order {
 		if member.Static {
 			continue
 		}
-		sh := r.shards.of(member)
-		if sh.alive(now) && (m.reason != moveRebalance || !sh.isSpared(now)) {
+		if sh := r.shards.of(member); sh.alive(now) {
 			list = append(list, sh)
-		}
-		if m.reason == moveRebalance { // where the ring wants it, or nowhere
-			break
 		}
 	}
 	return list
