@@ -43,7 +43,7 @@ func (p *plan) group(key uint32) *group {
 	}
 	prefs, share := p.loads.ring.Group(key)
 	if g == nil {
-		mean := p.loads.mean(prefs[:share], p.now)
+		mean, _ := p.loads.mean(prefs[:share], p.now)
 		g = &group{share: share, home: p.spread.bound(mean, toBringHome), shed: p.spread.bound(mean, toShed)}
 		if pinned {
 			p.groups[key] = g

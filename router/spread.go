@@ -98,20 +98,24 @@ func (v *loads) estimate(m *ring.Member) float64 {
 	return float64(max(b.held.Load(), int64(m.Load)+v.routers*b.recent(), 0))
 }
 
-// mean is the load per unit of weight over those of a group that can take sessions. Static shards tell no load, and do not
-// count.
-func (v *loads) mean(group []*ring.Member, now time.Time) float64 {
-	var sum, weight float64
+// own is how many sessions this router has there.
+func (v *loads) own(m *ring.Member) float64 { return float64(max(v.of[m].book.held.Load(), 0)) }
+
+// mean is the load per unit of weight over those of a group that can take sessions, and this router's part of it. Static
+// shards tell no load, and do not count.
+func (v *loads) mean(group []*ring.Member, now time.Time) (all, own float64) {
+	var weight float64
 	for _, m := range group {
 		if !m.Static && v.of[m].alive(now) {
-			sum += v.estimate(m)
+			all += v.estimate(m)
+			own += v.own(m)
 			weight += float64(m.Weight)
 		}
 	}
 	if weight == 0 {
-		return 0
+		return 0, 0
 	}
-	return sum / weight
+	return all / weight, own / weight
 }
 
 // How far above the mean a shard's load may be, as a share of what LoadFactor allows above it, for each kind of change. The
@@ -139,7 +143,8 @@ func (sp *spread) present() float64 {
 			ordinary = append(ordinary, m)
 		}
 	}
-	return sp.bound(v.mean(ordinary, sp.r.now()), toTake)
+	all, _ := v.mean(ordinary, sp.r.now())
+	return sp.bound(all, toTake)
 }
 
 // order is the shards in the order in which they should be asked to take a new session, and whether the load has changed
@@ -150,8 +155,15 @@ func (sp *spread) order(key uint32, now time.Time) (list []*ring.Member, spills 
 	if share < 2 || prefs[0].Static {
 		return prefs, false
 	}
-	limit := sp.bound(v.mean(prefs[:share], now), toTake)
-	room := func(m *ring.Member) bool { return !m.Static && v.estimate(m) < limit*float64(m.Weight) }
+	// In a burst the loads of some shards are newer than those of others, and what is counted twice raises the mean. If no
+	// router has more than its bound of its own sessions on a shard, nor have all of them together.
+	all, own := v.mean(prefs[:share], now)
+	limit := sp.bound(all, toTake)
+	ownLimit := max(own*sp.r.cfg.LoadFactor, float64(sp.r.cfg.LoadFloor)/float64(v.routers))
+	room := func(m *ring.Member) bool {
+		w := float64(m.Weight)
+		return !m.Static && v.estimate(m) < limit*w && v.own(m) < ownLimit*w
+	}
 	if room(prefs[0]) || !v.of[prefs[0]].alive(now) && room(prefs[1]) {
 		return prefs, false
 	}
