@@ -119,6 +119,7 @@ func (g *Gateway) handleSession(ctx *fasthttp.RequestCtx) {
 		ctx.Response.Header.Set(leg.HeaderLeg, leg.Version)
 		ctx.Response.Header.Set(leg.HeaderShard, g.cfg.ID)
 		ctx.Response.Header.Set(leg.HeaderTicket, g.ticket(req))
+		ctx.Response.Header.Set(leg.HeaderPolicy, g.policyHeader())
 	}
 	if req.format == formatSSE {
 		g.acceptSSE(ctx, req)
@@ -282,7 +283,7 @@ func (g *Gateway) acceptSSE(ctx *fasthttp.RequestCtx, req *request) {
 	head := "HTTP/1.1 200 OK\r\nContent-Type: text/event-stream\r\nCache-Control: no-store\r\n" +
 		"Connection: close\r\nX-Accel-Buffering: no\r\nAccess-Control-Allow-Origin: *\r\n"
 	if req.onLeg {
-		head += g.legHead() + leg.HeaderTicket + ": " + g.ticket(req) + "\r\n"
+		head += g.legHead() + leg.HeaderTicket + ": " + g.ticket(req) + "\r\n" + leg.HeaderPolicy + ": " + g.policyHeader() + "\r\n"
 	}
 	ctx.HijackSetNoResponse(true)
 	ctx.Hijack(func(c net.Conn) { g.handOver(c, req, []byte(head+"\r\n")) })

@@ -4,6 +4,7 @@ import (
 	"context"
 	"encoding/json"
 	"fmt"
+	"strconv"
 	"time"
 
 	"github.com/ringside-edge/ringside/internal/backoff"
@@ -147,14 +148,15 @@ func (s *session) tellPolicy() {
 	s.control(b)
 }
 
-// withPolicy is a greeting; with the word to the router, if there is one, that the welcome tells of the policy.
-func (s *session) withPolicy(greeting []byte, first bool) []byte {
-	if !first || s.policy == s.worker.policy.version {
-		return greeting
+// policyHeader is the policy as routers are told of it.
+func (g *Gateway) policyHeader() string { return strconv.FormatUint(uint64(g.policy().Version()), 16) }
+
+// knownPolicy is the version of the policy that a client knows whose session goes on here. Where its router says nothing,
+// nobody has told the client of another than the default.
+func knownPolicy(header []byte) uint32 {
+	known, err := strconv.ParseUint(string(header), 16, 32)
+	if err != nil {
+		return backoff.Default().Version()
 	}
-	s.policy = s.worker.policy.version
-	if !s.onLeg {
-		return greeting
-	}
-	return append(greeting[:len(greeting):len(greeting)], s.worker.policy.none...)
+	return uint32(known)
 }

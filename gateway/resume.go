@@ -2,7 +2,6 @@ package gateway
 
 import (
 	"net"
-	"strconv"
 
 	"github.com/valyala/fasthttp"
 	"go.uber.org/zap"
@@ -46,9 +45,8 @@ func (g *Gateway) parseTicket(ctx *fasthttp.RequestCtx) (*request, *refusal) {
 		g.log.Warn("refused a session that another gateway had begun: do all gateways have the same secrets?", zap.Error(err))
 		return nil, refuse(fasthttp.StatusForbidden, "ticket", "the ticket is not valid")
 	}
-	known, _ := strconv.ParseUint(string(ctx.Request.Header.Peek(leg.HeaderPolicy)), 16, 32) // else the client is told anew
 	return &request{
-		policy: uint32(known),
+		policy: knownPolicy(ctx.Request.Header.Peek(leg.HeaderPolicy)),
 		topic:  t.Topic, since: t.Since, resumed: t.Resumed, format: format(t.Format), onLeg: true, goesOn: true,
 		session: t.Session, client: t.Client, stale: len(ctx.Request.Header.Peek(leg.HeaderStale)) > 0,
 	}, nil

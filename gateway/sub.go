@@ -154,7 +154,10 @@ func (s *sub) greet(at position.Position) {
 	s.greeted = true
 	ses := s.session
 	r := newRecord(leg.Data, s.feed.topic.num, at, encodeGreeting(ses, s))
-	ses.control(ses.withPolicy(r.bytes(ses.onLeg), s.first))
+	if s.first {
+		ses.policy = ses.worker.policy.version
+	}
+	ses.control(r.bytes(ses.onLeg))
 }
 
 // gap tells the client that what lies between after and at can't be had any more.

@@ -22,7 +22,7 @@ const (
 	HeaderClient = "Ringside-Client" // request: the client's address
 	HeaderAuth   = "Ringside-Auth"   // request: what [Keyring.Sign] returns
 	HeaderStale  = "Ringside-Stale"  // request to resume: a gateway that lags behind will do, the others have refused
-	HeaderPolicy = "Ringside-Policy" // request to resume: the version of the backoff policy that the client knows, in hexadecimal
+	HeaderPolicy = "Ringside-Policy" // answer, and request to resume: the version of the backoff policy that the client knows, in hexadecimal
 	HeaderTicket = "Ringside-Ticket" // answer: the session's ticket; request to resume: the same, once more
 
 	Version = "v1" // of the leg

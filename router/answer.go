@@ -30,6 +30,7 @@ type answer struct {
 	rest   []byte // what came behind the head already
 	leg    bool   // a session begins, and its bytes come in records
 	ticket []byte // of a leg; nil when the gateway gave none
+	policy uint32 // of a leg: version of the backoff policy that the client knows; 0 when the gateway does not say
 
 	chunked bool // a body in chunks
 	opaque  bool // a body of a given length, or encoded
@@ -93,7 +94,7 @@ type said struct {
 	accepts, protocols, framed  int
 	accept, protocol            []byte
 	extensions                  [][]byte
-	leg, ticket                 []byte
+	leg, ticket, policy         []byte
 }
 
 func (a *answer) read() (said, error) {
@@ -129,6 +130,8 @@ func (a *answer) read() (said, error) {
 			s.leg = f.value
 		case bytes.EqualFold(f.name, []byte(leg.HeaderTicket)):
 			s.ticket = f.value
+		case bytes.EqualFold(f.name, []byte(leg.HeaderPolicy)):
+			s.policy = f.value
 		}
 	}
 	if fs.err != nil {
@@ -150,6 +153,9 @@ func (a *answer) begins(hs *handshake, own bool) (bool, error) {
 	if a.leg && s.ticket != nil {
 		if a.ticket, err = leg.ParseTicketText(string(s.ticket)); err != nil {
 			return false, badAnswer("its ticket is malformed")
+		}
+		if v, err := strconv.ParseUint(string(s.policy), 16, 32); err == nil { // else the next gateway tells the client anew
+			a.policy = uint32(v)
 		}
 	}
 	switch {

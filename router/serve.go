@@ -71,7 +71,7 @@ func (r *Router) open(ctx *fasthttp.RequestCtx, c *httpConn, hs *handshake) bool
 		r.metrics.refused(reasonUpstream)
 		return false
 	}
-	t := &takeover{r: r, c: c, up: up, member: up.member, flags: flagsOf(hs, up), key: hs.topic, ticket: up.answer.ticket}
+	t := &takeover{r: r, c: c, up: up, member: up.member, flags: flagsOf(hs, up), key: hs.topic, ticket: up.answer.ticket, policy: up.answer.policy}
 	t.first = up.answer.appendHead(make([]byte, 0, len(up.answer.line)+len(up.answer.block)+len(up.answer.rest)+2), up.own)
 	t.head = len(t.first)
 	t.first = append(t.first, up.answer.rest...)
@@ -90,6 +90,7 @@ type takeover struct {
 	flags  flags
 	key    uint32
 	ticket []byte // of a leg
+	policy uint32 // of a leg: version of the backoff policy that the client knows
 	first  []byte // the answer's head, and behind it what else the upstream has sent
 	head   int    // length of the head
 }
@@ -132,7 +133,7 @@ func (t *takeover) home() *home {
 		t.uncount()
 		return nil
 	}
-	return &home{shard: t.up.shard, ticket: t.ticket, counted: true}
+	return &home{shard: t.up.shard, ticket: t.ticket, told: t.policy, counted: true}
 }
 
 func (t *takeover) fail(err error) {
