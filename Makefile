@@ -4,6 +4,7 @@
 GO ?= go
 BINARY := bin/ringside
 GOLANGCI := github.com/golangci/golangci-lint/v2/cmd/golangci-lint@v2.15.0
+BUF := github.com/bufbuild/buf/cmd/buf@v1.59.0
 
 # Passed to `go test`: `make test TESTFLAGS='-run Drain -v'`.
 TESTFLAGS ?=
@@ -30,7 +31,7 @@ run: build ## Run a whole cluster in one process, with a page to try it on (RUNF
 
 .PHONY: test
 test: ## Run all tests, and each fuzz target for a moment; installs redis-server and prometheus when they are missing
-	scripts/setup redis-server prometheus promtool
+	scripts/setup redis-server prometheus promtool node-app
 	$(GO) vet ./...
 	scripts/fuzz 3000x
 	$(GO) test -timeout 20m $(TESTFLAGS) ./...
@@ -42,7 +43,7 @@ race: ## Run all tests with the race detector
 
 .PHONY: e2e
 e2e: ## Run the end-to-end tests only: real processes, a real redis-server
-	scripts/setup redis-server
+	scripts/setup redis-server node-app
 	$(GO) test -timeout 20m -count=1 $(TESTFLAGS) ./internal/e2e
 
 .PHONY: observe
@@ -109,6 +110,10 @@ fmt: ## Format the code
 lint: ## Run golangci-lint, pinned
 	$(GO) run $(GOLANGCI) run ./...
 
+.PHONY: proto
+proto: ## Write the Go code of the gRPC service anew
+	cd gateway/auth/apprpc && $(GO) run $(BUF) generate
+
 .PHONY: darwin
 darwin: ## Build and vet for macOS: the portable event loop
 	GOOS=darwin $(GO) build ./...
@@ -116,7 +121,7 @@ darwin: ## Build and vet for macOS: the portable event loop
 
 .PHONY: cover
 cover: ## Run all tests and print what they cover
-	scripts/setup redis-server prometheus promtool
+	scripts/setup redis-server prometheus promtool node-app
 	$(GO) test -timeout 20m -coverpkg=./... -coverprofile=cover.out ./...
 	$(GO) tool cover -func=cover.out | tail -n 1
 

@@ -23,12 +23,15 @@ const (
 	closeMoved                           // the router took it to another gateway, as it was asked to
 	closeGone                            // the peer acknowledged nothing any more
 	closeResume                          // the router's word on where the session stands was not understood
+	closeExpired                         // its token has expired
+	closeDenied                          // the application wanted it to end
+	closeRefused                         // it was begun only to tell its client why it is refused
 	closeReasons
 )
 
 func (r closeReason) String() string {
 	return [closeReasons]string{"client", "error", "protocol", "write_timeout", "control_overflow",
-		"grace_over", "drain", "no_replay", "moved", "gone", "resume"}[r]
+		"grace_over", "drain", "no_replay", "moved", "gone", "resume", "expired", "denied", "refused"}[r]
 }
 
 // Close codes that we give (RFC 6455, 7.4.1 and the IANA registry).
@@ -63,6 +66,7 @@ func (s *session) end(reason closeReason, last []byte) {
 	if s.closing || !s.conn.Open() {
 		return
 	}
+	s.note()
 	s.leave()
 	if s.onLeg {
 		last = newRecord(leg.End, 0, zeroPosition, last).b
@@ -103,6 +107,10 @@ func (s *session) close(reason closeReason) {
 	if !s.conn.Open() {
 		return
 	}
+	if !s.closing {
+		s.note()
+	}
+	s.over(reason)
 	switch {
 	case s.closing:
 		reason = s.reason

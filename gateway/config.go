@@ -11,6 +11,8 @@ import (
 
 	"github.com/ringside-edge/ringside/internal/backoff"
 	"github.com/ringside-edge/ringside/internal/eventloop"
+	"github.com/ringside-edge/ringside/internal/origin"
+	"github.com/ringside-edge/ringside/internal/topicrule"
 	"github.com/ringside-edge/ringside/leg"
 	"github.com/ringside-edge/ringside/ring"
 	"github.com/ringside-edge/ringside/stream"
@@ -36,6 +38,8 @@ type Config struct {
 	StaleAfter       time.Duration // 4s: age of what a slot can vouch for from which it is stale
 	Beacon           time.Duration // 1s: after which a quiet slot gets a beacon
 
+	Origins *origin.List // sites whose pages may open sessions; nil: all
+
 	MaxHeader   int // 8 KiB: bytes of a request's head
 	MaxFrame    int // 64 KiB: bytes of a client's message
 	MaxTopics   int // 64: topics of a session
@@ -46,6 +50,12 @@ type Config struct {
 	LogBytes      int           // 4 MiB: bytes of a topic's log, encodings included
 	LogTotalBytes int           // 256 MiB: bytes of all logs
 	LogLinger     time.Duration // 1m: how long a topic's log outlives its last session
+
+	Rules *topicrule.Rules // none: how topics differ; the same on all gateways
+
+	// Of tests.
+	firstBeat  time.Duration // 1s: until the first heartbeat of a session that was taken over
+	firstProbe time.Duration // 1s: until the first session of a stale slot is offered: when it is Redis that hangs, all gateways have noticed by then
 }
 
 // Deps are what a gateway works with. All are required but the policy.
@@ -57,6 +67,7 @@ type Deps struct {
 	Stream        *stream.Client                   // run by the caller
 	Keys          *leg.Keyring                     // what makes a router's headers credible
 	Log           *zap.Logger
+	Access        *Access // who may follow what; nil: everybody everything
 }
 
 // descriptorReserve is what a gateway keeps of its descriptors for everything but sessions.
@@ -92,6 +103,8 @@ func (c *Config) setDefaults() error {
 	orElse(&c.LogBytes, 4<<20)
 	orElse(&c.LogTotalBytes, 256<<20)
 	orElse(&c.LogLinger, time.Minute)
+	orElse(&c.firstBeat, time.Second)
+	orElse(&c.firstProbe, time.Second)
 	return c.validate()
 }
 

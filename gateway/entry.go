@@ -95,20 +95,21 @@ func encodeV1(e *entry) []byte {
 	j = append(j, e.topic.quoted...)
 	j = append(j, `,"id":"`...)
 	j = e.at.AppendText(j)
-	switch {
-	case !utf8.Valid(e.payload): // first: the JSON package does not look into strings
-		j = append(j, `","encoding":"base64","data":"`...)
-		j = base64.StdEncoding.AppendEncode(j, e.payload)
-		j = append(j, '"')
-	case json.Valid(e.payload):
-		j = append(j, `","data":`...)
-		j = append(j, e.payload...)
-	default:
-		j = append(j, `","data":`...)
-		j = appendQuoted(j, string(e.payload))
-	}
-	j = append(j, '}')
+	j = append(appendData(append(j, '"'), e.payload), '}')
 	return wsframe.AppendFrame(make([]byte, 0, len(j)+wsframe.HeaderSize(len(j))), wsframe.Text, j)
+}
+
+// appendData appends a payload as a further field of an object.
+func appendData(j, payload []byte) []byte {
+	switch {
+	case !utf8.Valid(payload): // first: the JSON package does not look into strings
+		j = append(j, `,"encoding":"base64","data":"`...)
+		j = base64.StdEncoding.AppendEncode(j, payload)
+		return append(j, '"')
+	case json.Valid(payload):
+		return append(append(j, `,"data":`...), payload...)
+	}
+	return appendQuoted(append(j, `,"data":`...), string(payload))
 }
 
 func encodeRaw(e *entry) []byte {

@@ -139,7 +139,12 @@ func (f *feed) tellFreshness() {
 	}
 	f.stale = stale
 	for i := len(f.subs) - 1; i >= 0; i-- {
-		if sub := f.subs[i]; sub.greeted && !sub.session.blocked() && sub.session.resume == nil {
+		sub := f.subs[i]
+		switch {
+		case !sub.greeted:
+		case sub.session.blocked() || sub.session.resume != nil:
+			sub.session.nextBeat = 0 // as soon as it can be told
+		default:
 			sub.beat()
 		}
 	}
@@ -156,7 +161,6 @@ type exodus struct {
 }
 
 const (
-	firstProbe = 1000   // until the first is offered: when it is Redis that hangs, all gateways have noticed by then, ms
 	probeFor   = 2000   // how long a session that was offered may take to go, ms
 	probeAgain = 5000   // until the next is offered, ms
 	offerAgain = 60_000 // until the same one is, ms
@@ -171,7 +175,7 @@ func (w *worker) exodus() {
 	x, now := &w.leaving, w.loop.Now()
 	switch {
 	case x.next == 0:
-		x.next = now + firstProbe
+		x.next = now + w.g.cfg.firstProbe.Milliseconds()
 	case x.open:
 		x.owed += w.g.cfg.drainRate(uint64(len(w.sessions))) / float64(len(w.g.workers)) * freshnessEvery.Seconds()
 		if w.offer(int(x.owed), now) == nil && x.owed >= 1 {

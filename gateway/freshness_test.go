@@ -24,6 +24,9 @@ func quick(c *Config) {
 	c.Beacon, c.StaleAfter, c.Heartbeat = 300*time.Millisecond, 1500*time.Millisecond, time.Hour
 }
 
+// usual has beacons as they are by default.
+func usual(c *Config) { c.Beacon, c.StaleAfter = time.Second, 4*time.Second }
+
 // heartbeat is the next message, which must be a heartbeat.
 type heartbeat struct {
 	Type, Position string
@@ -176,7 +179,7 @@ func TestPositionThatNeverCame(t *testing.T) {
 // What a heartbeat says does not wait for the next look at the slot: a client that has come from a gateway that had looked already
 // would be told that all is fresh.
 func TestStaleAtOnce(t *testing.T) {
-	r := start(t, nil)
+	r := start(t, usual)
 	s := r.g.slots[r.g.slotOf("finals")]
 	s.mu.Lock()
 	defer s.mu.Unlock()
@@ -197,10 +200,12 @@ func TestStaleAtOnce(t *testing.T) {
 
 // Sessions of stale slots are offered to other gateways: one, and the others when that is taken. Who is not taken stays.
 func TestStaleSessionsAreOffered(t *testing.T) {
-	bothLoops(t, func(c *Config) { quick(c); c.Loops = 1 }, func(t *testing.T, r *rig) {
+	bothLoops(t, func(c *Config) {
+		quick(c)
+		c.Loops, c.firstProbe = 1, 4*time.Second
+	}, func(t *testing.T, r *rig) {
 		const n = 5
 		offered := make(chan *legClient, 2*n)
-		told := make(chan time.Time, n)
 		var legs []*legClient
 		for range n {
 			l := r.leg("quiet", upgradeHeaders...)
@@ -214,22 +219,17 @@ func TestStaleSessionsAreOffered(t *testing.T) {
 					if err != nil {
 						return
 					}
-					switch h.Kind {
-					case leg.Move:
+					if h.Kind == leg.Move {
 						offered <- l
-					case leg.Beacon:
-						select {
-						case told <- time.Now():
-						default:
-						}
 					}
 				}
 			}()
 		}
+		hangs := time.Now()
 		r.redis.SetError("LOADING in a test")
 		probe := <-offered
-		if waited := time.Since(<-told); waited < firstProbe*time.Millisecond*8/10 {
-			t.Errorf("the first was offered %v after it was told: others may not have noticed yet that Redis hangs", waited)
+		if waited := time.Since(hangs); waited < r.g.cfg.firstProbe { // which is far more than it takes to be stale
+			t.Errorf("the first was offered after %v: others may not have noticed yet that Redis hangs", waited)
 		}
 		testcluster.Soon(t, "the next one is offered, because nobody took the first", func() bool { return r.g.metrics.offered.Load() == 2 })
 		if other := <-offered; other == probe {
@@ -264,5 +264,18 @@ func TestOfferOfWhoIsGone(t *testing.T) {
 			w.offer(n, w.loop.Now())
 		}))
 		testcluster.Soon(t, "they have ended", func() bool { return r.g.Sessions() == 0 })
+	})
+}
+
+// A client that another gateway has told that its topic is stale hears soon that it is not.
+func TestFirstBeatAfterAMove(t *testing.T) {
+	bothLoops(t, func(c *Config) { c.firstBeat = time.Millisecond }, func(t *testing.T, r *rig) {
+		stands := r.position("finals", "1")
+		r.tailed("finals", stands.String())
+		l := r.resumed(r.ticketOf("finals"), at(leg.Standing{Name: "finals", Position: stands}))
+		l.wantTopic("finals", 0, stands)
+		if h, m := l.wantV1("heartbeat"); h.Kind != leg.Beacon || m.Position != h.Position.String() {
+			t.Errorf("got %+v %+v", h, m)
+		}
 	})
 }

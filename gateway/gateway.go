@@ -140,6 +140,13 @@ func (g *Gateway) Run(ctx context.Context) error {
 	run(func() error { g.watchFreshness(ctx); return nil })
 	run(func() error { g.watchPolicy(ctx); return nil })
 	run(func() error { return g.server.Serve(g.ln) })
+	// The guard outlives the sessions, whose ends it is told.
+	guard, stopGuard := context.WithCancel(context.Background())
+	defer stopGuard()
+	var guardDone sync.WaitGroup
+	if g.deps.Access != nil {
+		guardDone.Go(func() { _ = g.deps.Access.Guard.Run(guard) })
+	}
 	<-ctx.Done()
 	err := context.Cause(ctx)
 	if errors.Is(err, context.Canceled) || errors.Is(err, context.DeadlineExceeded) {
@@ -153,6 +160,8 @@ func (g *Gateway) Run(ctx context.Context) error {
 	g.readers.wait()
 	stopLoops()
 	loopsDone.Wait()
+	stopGuard()
+	guardDone.Wait()
 	return err
 }
 

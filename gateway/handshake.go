@@ -15,6 +15,7 @@ import (
 	"github.com/valyala/fasthttp"
 	"go.uber.org/zap"
 
+	"github.com/ringside-edge/ringside/gateway/auth"
 	"github.com/ringside-edge/ringside/internal/eventloop"
 	"github.com/ringside-edge/ringside/internal/position"
 	topics "github.com/ringside-edge/ringside/internal/topic"
@@ -34,6 +35,10 @@ type request struct {
 	session uint64 // its ID
 	policy  uint32 // version of the backoff policy that its client knows; of a session that goes on
 	client  string // the client's address; of a session on a leg
+
+	grant   *auth.Grant // nil for an open topic's
+	sealed  []byte      // the ticket that the router has, or gets
+	refused *refusal    // the session begins only to tell why it is refused
 }
 
 // refusal is a handshake that is turned down. Its reason is a JSON error, and a label of
@@ -43,6 +48,7 @@ type refusal struct {
 	reason  string
 	message string
 	retry   time.Duration // 0: no Retry-After
+	final   bool          // other gateways would say the same
 }
 
 func (r *refusal) Error() string { return r.reason + ": " + r.message }
@@ -53,7 +59,7 @@ func refuse(status int, reason, format string, args ...any) *refusal {
 
 // busy is the refusal of a client that comes while the gateway can't take it; routers go to the next shard.
 func (g *Gateway) busy(reason, message string) *refusal {
-	return &refusal{fasthttp.StatusServiceUnavailable, reason, message, g.policy().Soon()}
+	return &refusal{fasthttp.StatusServiceUnavailable, reason, message, g.policy().Soon(), false}
 }
 
 func (g *Gateway) newServer() *fasthttp.Server {
@@ -111,15 +117,20 @@ func (g *Gateway) handleSession(ctx *fasthttp.RequestCtx) {
 	if err == nil {
 		err = g.admit(req)
 	}
+	if err == nil {
+		err = g.letIn(ctx, req)
+	}
 	if err != nil {
 		g.refuse(ctx, err)
 		return
 	}
 	if req.onLeg {
-		ctx.Response.Header.Set(leg.HeaderLeg, leg.Version)
-		ctx.Response.Header.Set(leg.HeaderShard, g.cfg.ID)
-		ctx.Response.Header.Set(leg.HeaderTicket, g.ticket(req))
-		ctx.Response.Header.Set(leg.HeaderPolicy, g.policyHeader())
+		if req.refused == nil {
+			req.sealed = g.deps.Keys.Seal(req.asTicket())
+		}
+		for _, f := range g.legFields(req) {
+			ctx.Response.Header.Set(f[0], f[1])
+		}
 	}
 	if req.format == formatSSE {
 		g.acceptSSE(ctx, req)
@@ -150,6 +161,9 @@ func (g *Gateway) parse(ctx *fasthttp.RequestCtx) (*request, *refusal) {
 	if h.ContentLength() > 0 || len(h.Peek(fasthttp.HeaderTransferEncoding)) > 0 {
 		return nil, refuse(fasthttp.StatusBadRequest, "body", "a request for a session has no body")
 	}
+	if no := g.checkOrigin(h); no != nil {
+		return nil, no
+	}
 	var err error
 	if req.topic, err = topics.FromURI(string(h.RequestURI())); err != nil {
 		var te *topics.Error
@@ -166,6 +180,15 @@ func (g *Gateway) parse(ctx *fasthttp.RequestCtx) (*request, *refusal) {
 		return nil, no
 	}
 	return req, g.parseLeg(ctx, req)
+}
+
+// checkOrigin refuses pages of sites that are not allowed.
+func (g *Gateway) checkOrigin(h *fasthttp.RequestHeader) *refusal {
+	origins := h.PeekAll(fasthttp.HeaderOrigin)
+	if len(origins) > 1 || len(origins) == 1 && !g.cfg.Origins.Allows(string(origins[0])) {
+		return refuse(fasthttp.StatusForbidden, "origin", "pages of this site may not open sessions")
+	}
+	return nil
 }
 
 func (req *request) parseSince(ctx *fasthttp.RequestCtx) *refusal {
@@ -281,12 +304,29 @@ func (g *Gateway) acceptWebSocket(ctx *fasthttp.RequestCtx, req *request) {
 // acceptSSE writes the answer's head itself, on the session's loop, because the answer never ends.
 func (g *Gateway) acceptSSE(ctx *fasthttp.RequestCtx, req *request) {
 	head := "HTTP/1.1 200 OK\r\nContent-Type: text/event-stream\r\nCache-Control: no-store\r\n" +
-		"Connection: close\r\nX-Accel-Buffering: no\r\nAccess-Control-Allow-Origin: *\r\n"
+		"Connection: close\r\nX-Accel-Buffering: no\r\n"
+	for _, f := range g.cfg.Origins.Headers(string(ctx.Request.Header.Peek(fasthttp.HeaderOrigin))) {
+		head += f[0] + ": " + f[1] + "\r\n"
+	}
 	if req.onLeg {
-		head += g.legHead() + leg.HeaderTicket + ": " + g.ticket(req) + "\r\n" + leg.HeaderPolicy + ": " + g.policyHeader() + "\r\n"
+		for _, f := range g.legFields(req) {
+			head += f[0] + ": " + f[1] + "\r\n"
+		}
 	}
 	ctx.HijackSetNoResponse(true)
 	ctx.Hijack(func(c net.Conn) { g.handOver(c, req, []byte(head+"\r\n")) })
+}
+
+// legFields are the header fields by which the answer is a leg's.
+func (g *Gateway) legFields(req *request) [][2]string {
+	fs := [][2]string{{leg.HeaderLeg, leg.Version}, {leg.HeaderShard, g.cfg.ID}, {leg.HeaderPolicy, g.policyHeader()}}
+	if req.sealed != nil {
+		fs = append(fs, [2]string{leg.HeaderTicket, leg.TicketText(req.sealed)})
+	}
+	if req.grant.Owes() {
+		fs = append(fs, [2]string{leg.HeaderFarewell, leg.Version})
+	}
+	return fs
 }
 
 // handOver takes the connection out of the HTTP server and gives it to a loop.
@@ -301,9 +341,10 @@ func (g *Gateway) handOver(c net.Conn, req *request, head []byte) {
 		g.log.Debug("a session's socket is without its options", zap.Error(err)) // the peer is gone already
 	}
 	w := g.byLoop[g.group.Next()]
-	s := &session{worker: w, id: req.session, format: req.format, onLeg: req.onLeg, policy: req.policy}
+	s := &session{worker: w, id: req.session, format: req.format, onLeg: req.onLeg, access: newAccess(req), policy: req.policy}
 	a := &arrival{
 		session: s, fd: fd, topic: req.topic, since: req.since, resumed: req.resumed, goesOn: req.goesOn, head: head, early: early,
+		refused: req.refused,
 	}
 	if !w.loop.Post(a) {
 		eventloop.CloseFD(fd)
@@ -322,7 +363,12 @@ func (g *Gateway) refuse(ctx *fasthttp.RequestCtx, no *refusal) {
 	ctx.SetStatusCode(no.status)
 	ctx.SetContentType("application/json")
 	ctx.Response.Header.Set("Cache-Control", "no-store")
+	if no.final {
+		ctx.Response.Header.Set(leg.HeaderFinal, leg.Version)
+	}
 	switch {
+	case no.status == fasthttp.StatusUnauthorized:
+		ctx.Response.Header.Set("WWW-Authenticate", "Bearer")
 	case no.retry > 0:
 		ctx.Response.Header.Set("Retry-After", strconv.Itoa(int(math.Ceil(no.retry.Seconds()))))
 	case no.status == fasthttp.StatusUpgradeRequired:

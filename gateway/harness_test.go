@@ -44,16 +44,16 @@ type rig struct {
 const maxPayload = 32 << 20
 
 // start runs a gateway with a Redis of its own; change may set its configuration.
-func start(t *testing.T, change func(*Config)) *rig {
+func start(t *testing.T, change func(*Config), deps ...func(*Deps)) *rig {
 	t.Helper()
 	redis := miniredis.RunT(t)
-	r := startOn(t, redis.Addr(), ring.StateJoining, change)
+	r := startOn(t, redis.Addr(), ring.StateJoining, change, deps...)
 	r.redis = redis
 	return r
 }
 
 // startOn runs a gateway on a Redis. It owns all slots, or none, as the state says.
-func startOn(t *testing.T, redis string, state ring.State, change func(*Config)) *rig {
+func startOn(t *testing.T, redis string, state ring.State, change func(*Config), more ...func(*Deps)) *rig {
 	t.Helper()
 	r := &rig{t: t, addr: redis}
 	var err error
@@ -63,16 +63,21 @@ func startOn(t *testing.T, redis string, state ring.State, change func(*Config))
 	if r.stream, err = stream.New(stream.Config{URL: "redis://" + redis, MaxPayload: maxPayload}, zap.NewNop()); err != nil {
 		t.Fatal(err)
 	}
-	cfg := Config{ID: "g1", Listen: "127.0.0.1:0"}
+	// Without beacons and first heartbeats: records come in the order that a test says, however long it takes.
+	cfg := Config{ID: "g1", Listen: "127.0.0.1:0", Beacon: time.Hour, StaleAfter: 4 * time.Hour, firstBeat: time.Hour}
 	if change != nil {
 		change(&cfg)
 	}
 	members := ring.New([]ring.Member{{ID: cfg.ID, Role: ring.RoleGateway, State: state, Weight: 1}})
-	r.g, err = New(cfg, Deps{
+	deps := Deps{
 		Ring:    func() *ring.Ring { return members },
 		Changed: func() (<-chan struct{}, func()) { return make(chan struct{}), func() {} },
 		Stream:  r.stream, Keys: r.keys, Log: zap.NewNop(),
-	})
+	}
+	for _, f := range more {
+		f(&deps)
+	}
+	r.g, err = New(cfg, deps)
 	if err != nil {
 		t.Fatal(err)
 	}

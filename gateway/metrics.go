@@ -5,6 +5,7 @@ import (
 
 	"github.com/prometheus/client_golang/prometheus"
 
+	"github.com/ringside-edge/ringside/gateway/auth"
 	topics "github.com/ringside-edge/ringside/internal/topic"
 	"github.com/ringside-edge/ringside/internal/wsframe"
 )
@@ -69,9 +70,9 @@ func (c *workerCounts) sent(messages, bytes int) {
 var (
 	refusalReasons = []string{
 		"draining", "stale", "full", "method", "body", "position", "not_a_session", "subprotocol", "leg_version", "leg_auth", "websocket",
-		"ticket", "header_too_large", "slow_request", "http",
+		"ticket", "origin", "header_too_large", "slow_request", "http",
 	}
-	messageReasons = []string{"raw_takes_none", "binary", "json", "type", "topic", "position", "topics"}
+	messageReasons = []string{"raw_takes_none", "binary", "json", "type", "topic", "position", "topics", "busy"}
 )
 
 func newMetrics() *metrics {
@@ -90,6 +91,10 @@ func newMetrics() *metrics {
 	}
 	for _, r := range refusalReasons { // so that a rate shows the first one
 		m.refused.WithLabelValues(r)
+	}
+	for _, r := range auth.Reasons() {
+		m.refused.WithLabelValues(r)
+		m.bad.WithLabelValues(r)
 	}
 	for _, r := range topics.Reasons {
 		m.refused.WithLabelValues("topic_" + r)
@@ -149,6 +154,7 @@ var (
 	descStale      = desc("stale_entries_total", "Entries that came again, or late, and were dropped.")
 	descTails      = desc("tails_missing", "Owned slots whose tail does not stand.")
 	descLeaving    = desc("sessions_leaving", "Sessions that were told to go elsewhere and have not gone yet.")
+	descRules      = desc("topic_rules_hash", "Checksum of the file of topic rules, 0 without one: equal on all gateways, or they treat topics differently.")
 	descDraining   = desc("draining", "1 while the gateway drains.")
 )
 
@@ -187,6 +193,7 @@ func (g *Gateway) Collect(ch chan<- prometheus.Metric) {
 	gauge(descTopics, float64(g.topicCount.Load()))
 	gauge(descLogBytes, float64(g.logBytes.Load()))
 	gauge(descLogLimit, float64(g.cfg.LogTotalBytes))
+	gauge(descRules, float64(g.cfg.Rules.Hash()))
 	gauge(descTails, float64(g.tails.missingNow()))
 	draining := 0.0
 	if g.draining.Load() {

@@ -287,6 +287,7 @@ func (c *modelClient) LegAck(n uint64) {
 }
 
 func (c *modelClient) LegMove()            {}
+func (c *modelClient) LegRenew([]byte)     {}
 func (c *modelClient) LegEnd()             {}
 func (c *modelClient) LegUnknown(leg.Kind) {}
 func (c *modelClient) LegTold(uint32)      {}

@@ -6,6 +6,7 @@ import (
 	"slices"
 	"strconv"
 
+	"github.com/ringside-edge/ringside/gateway/auth"
 	"github.com/ringside-edge/ringside/internal/position"
 	topics "github.com/ringside-edge/ringside/internal/topic"
 	"github.com/ringside-edge/ringside/internal/wsframe"
@@ -22,9 +23,8 @@ func encodeGreeting(s *session, sub *sub) []byte {
 	case s.format == formatSSE:
 		return fmt.Appendf(nil, "retry: %d\nid: %s\n\n", s.worker.policy.Steady().Milliseconds(), at)
 	case sub.first:
-		return text(fmt.Appendf(nil, `{"type":"welcome","session":"%016x","topic":%s,"position":"%s","heartbeat":%d,`+
-			`"backoff":%s}`,
-			s.id, sub.feed.topic.quoted, at, s.worker.g.cfg.Heartbeat.Milliseconds(), s.worker.policy.json))
+		return text(fmt.Appendf(nil, `{"type":"welcome","session":"%016x","topic":%s,"position":"%s","heartbeat":%d,%s"backoff":%s}`,
+			s.id, sub.feed.topic.quoted, at, s.worker.g.cfg.Heartbeat.Milliseconds(), s.expiry(), s.worker.policy.json))
 	}
 	return encodeSubscribed(sub)
 }
@@ -73,6 +73,11 @@ type command struct {
 	Type  string `json:"type"`
 	Topic string `json:"topic"`
 	Since string `json:"since"`
+
+	Token      string          `json:"token"`      // auth
+	Identifier string          `json:"identifier"` // command
+	Data       json.RawMessage `json:"data"`       // command
+	ID         json.RawMessage `json:"id"`         // command: comes back when it is done
 }
 
 // WSMessage implements wsframe.Handler: a command of the client.
@@ -116,15 +121,29 @@ func (s *session) command(payload []byte) {
 		s.refuse("json", "a message must be a JSON object with a \"type\"", "")
 		return
 	}
+	if s.waits(c) {
+		s.later(c)
+		return
+	}
+	s.carryOut(c)
+}
+
+func (s *session) carryOut(c command) {
 	switch c.Type {
 	case "ping":
 		s.sendControl(text([]byte(`{"type":"pong"}`)))
 	case "subscribe":
+		if topics.Validate(c.Topic) == nil && s.find(c.Topic) == nil && !s.allowed(c.Topic) {
+			s.refuseAccess(s.grant().Refuse(c.Topic, s.worker.g.demands(c.Topic)), c.Topic)
+			return
+		}
 		s.commandSubscribe(c)
 	case "unsubscribe":
 		s.commandUnsubscribe(c)
+	case "auth", "command":
+		s.refuse(auth.NotAllowed, "the session is not authenticated: connect anew for that", "")
 	default:
-		s.refuse("type", "the type must be one of subscribe, unsubscribe, ping", "")
+		s.refuse("type", "the type must be one of subscribe, unsubscribe, ping, auth, command", "")
 	}
 }
 

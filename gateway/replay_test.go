@@ -159,7 +159,7 @@ func TestGapBeyondThePage(t *testing.T) {
 }
 
 func TestGapInAnotherEpoch(t *testing.T) {
-	bothLoops(t, nil, func(t *testing.T, r *rig) {
+	bothLoops(t, usual, func(t *testing.T, r *rig) {
 		id := r.publish("finals", "1")
 		r.tailed("finals", id)
 		e, err := r.stream.Edges(t.Context(), r.g.slotOf("finals"))

@@ -6,16 +6,17 @@ import (
 	"github.com/valyala/fasthttp"
 	"go.uber.org/zap"
 
+	"github.com/ringside-edge/ringside/gateway/auth"
 	"github.com/ringside-edge/ringside/internal/position"
 	"github.com/ringside-edge/ringside/leg"
 )
 
-// ticket is the session's ticket for the router, as a header's value.
-func (g *Gateway) ticket(req *request) string {
-	return leg.TicketText(g.deps.Keys.Seal(leg.Ticket{
+// asTicket is what another gateway has to know of the session.
+func (req *request) asTicket() leg.Ticket {
+	return leg.Ticket{
 		Session: req.session, Format: uint8(req.format), Resumed: req.resumed, Since: req.since, Topic: req.topic,
-		Client: req.client[:min(len(req.client), 255)],
-	}))
+		Client: req.client[:min(len(req.client), 255)], Grant: string(req.grant.Encode()),
+	}
 }
 
 // handleResume takes a session that another gateway has begun.
@@ -41,6 +42,10 @@ func (g *Gateway) parseTicket(ctx *fasthttp.RequestCtx) (*request, *refusal) {
 	if err == nil {
 		t, err = g.deps.Keys.Open(sealed)
 	}
+	var grant *auth.Grant
+	if err == nil {
+		grant, err = auth.Decode([]byte(t.Grant))
+	}
 	if err != nil || format(t.Format) >= formats {
 		g.log.Warn("refused a session that another gateway had begun: do all gateways have the same secrets?", zap.Error(err))
 		return nil, refuse(fasthttp.StatusForbidden, "ticket", "the ticket is not valid")
@@ -48,7 +53,7 @@ func (g *Gateway) parseTicket(ctx *fasthttp.RequestCtx) (*request, *refusal) {
 	return &request{
 		policy: knownPolicy(ctx.Request.Header.Peek(leg.HeaderPolicy)),
 		topic:  t.Topic, since: t.Since, resumed: t.Resumed, format: format(t.Format), onLeg: true, goesOn: true,
-		session: t.Session, client: t.Client, stale: len(ctx.Request.Header.Peek(leg.HeaderStale)) > 0,
+		session: t.Session, client: t.Client, grant: grant, sealed: sealed, stale: len(ctx.Request.Header.Peek(leg.HeaderStale)) > 0,
 	}, nil
 }
 
@@ -131,6 +136,8 @@ func (s *session) goOn() {
 		return
 	}
 	s.resume = nil // first: to follow a topic may lead here again
+	// Its client may have been told that a topic is stale, or not know yet.
+	s.nextBeat = min(s.nextBeat, s.worker.loop.Now()+s.worker.g.cfg.firstBeat.Milliseconds())
 	for _, t := range r.rest {
 		if s.conn.Open() && s.find(t.Name) == nil {
 			s.follow(s.sub(t.Name, r.topic), t)

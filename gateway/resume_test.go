@@ -5,7 +5,6 @@ import (
 	"net/http"
 	"strings"
 	"testing"
-	"time"
 
 	"github.com/ringside-edge/ringside/internal/position"
 	"github.com/ringside-edge/ringside/leg"
@@ -329,8 +328,7 @@ func TestResumeAcrossATrim(t *testing.T) {
 
 // A session that goes on, and then does not read, is told what it has missed.
 func TestResumeOfASlowSession(t *testing.T) {
-	// Without beacons: one that comes behind the last message is what the tail stands at, and no record tells of it.
-	bothLoops(t, func(c *Config) { c.LogEntries, c.Beacon, c.StaleAfter = 20, time.Hour, 4*time.Hour }, func(t *testing.T, r *rig) {
+	bothLoops(t, func(c *Config) { c.LogEntries = 20 }, func(t *testing.T, r *rig) {
 		stands := r.position("finals", "1")
 		r.tailed("finals", stands.String())
 		l := r.leg("finals", upgradeHeaders...)

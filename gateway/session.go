@@ -25,6 +25,8 @@ type session struct {
 	id     uint64
 	reader wsframe.Reader
 
+	access *access // nil for those of open topics
+
 	tail []byte // rest of a shared record, read only
 	out  []byte // answers that wait behind it, the session's own
 
@@ -55,9 +57,10 @@ type arrival struct {
 	topic   string
 	since   position.Position
 	resumed bool
-	goesOn  bool   // it comes from another gateway: where it stands follows
-	head    []byte // to be sent first, outside of any record
-	early   []byte // what the client sent together with its handshake
+	goesOn  bool     // it comes from another gateway: where it stands follows
+	refused *refusal // it is begun only to be told why it is not
+	head    []byte   // to be sent first, outside of any record
+	early   []byte   // what the client sent together with its handshake
 }
 
 // Run takes the session in; on the loop.
@@ -73,6 +76,10 @@ func (a *arrival) Run() {
 	s.nextBeat = s.since + w.g.cfg.Heartbeat.Milliseconds()
 	if len(a.head) > 0 {
 		s.control(a.head)
+	}
+	if a.refused != nil {
+		s.turnAway(closeRefused, a.refused)
+		return
 	}
 	if a.goesOn {
 		w.g.metrics.goneOn[s.format].Add(1)
@@ -143,6 +150,7 @@ func (s *session) Ready(_ *eventloop.Conn, ev eventloop.Event) {
 func (s *session) received(p []byte) {
 	s.worker.counts.bytesIn.Add(uint64(len(p)))
 	switch {
+	case s.access != nil && s.access.owes && s.access.leftBy(p): // what stands before that is done by the next gateway
 	case s.closing:
 	case s.resume != nil:
 		s.resuming(p)
@@ -159,7 +167,7 @@ func (s *session) frames(p []byte) {
 		s.worker.g.metrics.badFrame(bad.Reason)
 		s.finishWith(closeProtocol, bad.Code, bad.Reason)
 	}
-	if s.onLeg && s.acked != s.reader.Consumed() {
+	if s.onLeg && s.acked != s.consumed() {
 		s.sendControl(nil)
 	}
 }
@@ -287,7 +295,7 @@ func (s *session) setFull() {
 // is done with. A session that lets too much of it wait is closed.
 func (s *session) sendControl(body []byte) {
 	if s.onLeg && s.conn.Open() && !s.closing {
-		s.acked = s.reader.Consumed()
+		s.acked = s.consumed()
 		body = newRecord(leg.Data, 0, leg.Acknowledge(s.acked), body).b
 	}
 	if s.full && len(s.out)+len(body) > s.worker.g.cfg.MaxControl {
@@ -365,6 +373,8 @@ func (s *session) Sweep(_ *eventloop.Conn, now int64) {
 		if now >= s.since {
 			s.close(closeGraceOver)
 		}
+		return
+	case s.expired():
 		return
 	case s.goBy > 0 && now >= s.goBy:
 		s.close(closeDrain) // the router, or its clients, must see on their own

@@ -225,9 +225,12 @@ func TestPingAndClose(t *testing.T) {
 func TestHeartbeat(t *testing.T) {
 	bothLoops(t, func(c *Config) { c.Heartbeat = 200 * time.Millisecond }, func(t *testing.T, r *rig) {
 		c := r.dial("quiet")
-		at := c.want("welcome").Position
-		moved := r.publish(otherTopic(t, "quiet"), "something else of the slot")
-		for at != moved {
+		at, err := position.Parse(c.want("welcome").Position)
+		if err != nil {
+			t.Fatal(err)
+		}
+		moved := r.position(otherTopic(t, "quiet"), "something else of the slot")
+		for at.ID.Less(moved.ID) { // beacons follow
 			_, raw := c.raw()
 			if !strings.HasPrefix(raw, `{"type":"heartbeat","topic":"quiet","position":"`) {
 				t.Fatalf("got %s", raw)
@@ -239,10 +242,9 @@ func TestHeartbeat(t *testing.T) {
 			if err := json.Unmarshal([]byte(raw), &beat); err != nil {
 				t.Fatal(err)
 			}
-			if p, _ := position.Parse(beat.Position); beat.AsOf != int64(p.ID.Ms) || beat.Lag < 0 || beat.Lag > 60_000 {
-				t.Errorf("freshness: got %s", raw)
+			if at, err = position.Parse(beat.Position); err != nil || beat.AsOf != int64(at.ID.Ms) || beat.Lag < 0 || beat.Lag > 60_000 {
+				t.Fatalf("freshness: got %s", raw)
 			}
-			at = beat.Position
 		}
 		raw := r.dial("quiet", "ringside.raw")
 		pinged := make(chan string, 100)

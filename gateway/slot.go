@@ -10,6 +10,7 @@ import (
 
 	"github.com/ringside-edge/ringside/internal/fault"
 	"github.com/ringside-edge/ringside/internal/position"
+	"github.com/ringside-edge/ringside/internal/topicrule"
 	"github.com/ringside-edge/ringside/stream"
 )
 
@@ -37,6 +38,7 @@ type topic struct {
 	quoted []byte // name as a JSON string
 	num    uint32 // stands for the topic in leg records; unique in this process
 	slot   *slot
+	rule   topicrule.Rule
 
 	// Guarded by slot.mu.
 	log    topicLog
@@ -63,7 +65,7 @@ func (s *slot) attach(name string, f *feed) *topic {
 	defer s.mu.Unlock()
 	t := s.topics[name]
 	if t == nil {
-		t = &topic{name: name, quoted: appendQuoted(nil, name), num: s.g.topicNum.Add(1), slot: s}
+		t = &topic{name: name, quoted: appendQuoted(nil, name), num: s.g.topicNum.Add(1), slot: s, rule: s.g.cfg.Rules.For(name)}
 		t.log.restart(s.at.ID)
 		s.topics[name] = t
 		s.g.topicCount.Add(1)

@@ -28,8 +28,7 @@ func (r *rig) flood(topic string, n, size int) {
 // A session that does not read costs a bounded log and no other session; when it reads again it is told what it has
 // missed, and goes on.
 func TestSlowSessionFallsOffAndIsTold(t *testing.T) {
-	// Without beacons, whose IDs are of another clock than those that are made up here.
-	bothLoops(t, func(c *Config) { c.LogEntries, c.Beacon, c.StaleAfter = 50, time.Hour, 4*time.Hour }, func(t *testing.T, r *rig) {
+	bothLoops(t, func(c *Config) { c.LogEntries = 50 }, func(t *testing.T, r *rig) {
 		slow, good := r.dial("finals"), r.dial("finals")
 		slow.want("welcome")
 		good.want("welcome")

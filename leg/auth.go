@@ -23,7 +23,10 @@ const (
 	HeaderAuth   = "Ringside-Auth"   // request: what [Keyring.Sign] returns
 	HeaderStale  = "Ringside-Stale"  // request to resume: a gateway that lags behind will do, the others have refused
 	HeaderPolicy = "Ringside-Policy" // answer, and request to resume: the version of the backoff policy that the client knows, in hexadecimal
-	HeaderTicket = "Ringside-Ticket" // answer: the session's ticket; request to resume: the same, once more
+	HeaderFinal  = "Ringside-Final"  // answer of 503: other gateways would say the same, the client gets it
+	// HeaderFarewell asks the router, in the answer, for a [Farewell] when it takes the session elsewhere.
+	HeaderFarewell = "Ringside-Farewell"
+	HeaderTicket   = "Ringside-Ticket" // answer: the session's ticket; request to resume: the same, once more
 
 	Version = "v1" // of the leg
 )
@@ -63,6 +66,7 @@ const maxSkew = 60 * time.Second
 type Keyring struct {
 	keys    [][]byte
 	tickets []cipher.AEAD
+	passes  [][]byte
 }
 
 // NewKeyring makes a keyring of one secret or more. The keys that sign are derived from the secrets, so that the same
@@ -78,6 +82,7 @@ func NewKeyring(secrets ...string) (*Keyring, error) {
 		}
 		k.keys = append(k.keys, derive(s, "ringside leg "+Version))
 		k.tickets = append(k.tickets, newSealer(derive(s, "ringside ticket")))
+		k.passes = append(k.passes, derive(s, "ringside pass"))
 	}
 	return k, nil
 }

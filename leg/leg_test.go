@@ -33,6 +33,7 @@ func (l *log) LegTopic(h Header, name []byte) {
 func (l *log) LegPosition(t uint32, p position.Position) { l.add("position %d %v", t, p) }
 func (l *log) LegAck(n uint64)                           { l.add("ack %d", n) }
 func (l *log) LegMove()                                  { l.add("move") }
+func (l *log) LegRenew(sealed []byte)                    { l.add("renew %s", sealed) }
 func (l *log) LegEnd()                                   { l.add("end") }
 func (l *log) LegTold(v uint32)                          { l.add("told %d", v) }
 func (l *log) LegUnknown(k Kind)                         { l.add("unknown %d", k) }
@@ -290,6 +291,7 @@ func (deaf) LegTopic(Header, []byte)               {}
 func (deaf) LegPosition(uint32, position.Position) {}
 func (deaf) LegAck(uint64)                         {}
 func (deaf) LegMove()                              {}
+func (deaf) LegRenew([]byte)                       {}
 func (deaf) LegEnd()                               {}
 func (deaf) LegTold(uint32)                        {}
 func (deaf) LegUnknown(Kind)                       {}
@@ -398,7 +400,7 @@ func TestTickets(t *testing.T) {
 			t.Errorf("%d bytes of it: got %v", i, err)
 		}
 	}
-	for _, s := range []string{"", "?", strings.Repeat("A", 2000)} {
+	for _, s := range []string{"", "?", strings.Repeat("A", 6000)} {
 		if _, err := ParseTicketText(s); !errors.Is(err, ErrTicket) {
 			t.Errorf("%.10q: got %v", s, err)
 		}

@@ -47,6 +47,7 @@ const (
 	Beacon Kind = 3 // the topic's position has moved without a message; bytes, if any, are for the client
 	End    Kind = 4 // the last bytes for the client: the session has ended on purpose
 	Move   Kind = 5 // the gateway wants the session to go elsewhere, and serves it until it does; no bytes
+	Renew  Kind = 6 // the bytes are the session's ticket from now on, in place of the last one
 
 	mustUnderstand Kind = 128
 )

@@ -21,6 +21,8 @@ type Sink interface {
 	LegTold(version uint32)
 	// LegMove tells that the gateway wants the session to go elsewhere.
 	LegMove()
+	// LegRenew tells that the session has another sealed ticket, which is valid during the call.
+	LegRenew(sealed []byte)
 	// LegEnd tells that the session has ended on purpose. What comes behind is not looked at.
 	LegEnd()
 	// LegUnknown tells of a record of an unknown kind that was passed over.
@@ -153,6 +155,12 @@ func (s *Stripper) settle(h Header, body []byte, sink Sink) {
 		}
 	case Move:
 		sink.LegMove()
+	case Renew:
+		if len(body) == 0 || len(body) > maxTicket {
+			sink.LegUnknown(h.Kind)
+			return
+		}
+		sink.LegRenew(body)
 	case End:
 		s.ended = true
 		sink.LegEnd()

@@ -3,6 +3,7 @@ package leg
 import (
 	"crypto/aes"
 	"crypto/cipher"
+	"crypto/sha256"
 	"encoding/base64"
 	"encoding/binary"
 	"errors"
@@ -20,10 +21,12 @@ type Ticket struct {
 	Since   position.Position // which
 	Topic   string            // of the connect URL, 255 bytes at most
 	Client  string            // the client's address, 255 bytes at most
+	Grant   string            // what authentication has found out, opaque here; empty for an open topic
 }
 
 const (
-	ticketVersion = 1
+	ticketVersion = 1 // without a grant, as every gateway understands it
+	ticketGranted = 2 // with one: | length u16 | grant… | behind the rest
 	ticketHead    = 1 + 8 + 1 + 1 + 4 + 8 + 8
 )
 
@@ -32,8 +35,12 @@ var ErrTicket = errors.New("leg: the ticket is not valid")
 
 // Seal returns t encrypted and authenticated (AES-256-GCM with a random nonce) with the first secret, as bytes.
 func (k *Keyring) Seal(t Ticket) []byte {
-	b := make([]byte, 0, ticketHead+2+len(t.Topic)+len(t.Client))
-	b = binary.BigEndian.AppendUint64(append(b, ticketVersion), t.Session)
+	b := make([]byte, 0, ticketHead+2+len(t.Topic)+len(t.Client)+2+len(t.Grant))
+	version := byte(ticketVersion)
+	if t.Grant != "" {
+		version = ticketGranted
+	}
+	b = binary.BigEndian.AppendUint64(append(b, version), t.Session)
 	var resumed byte
 	if t.Resumed {
 		resumed = 1
@@ -43,6 +50,9 @@ func (k *Keyring) Seal(t Ticket) []byte {
 	b = binary.BigEndian.AppendUint64(b, t.Since.ID.Seq)
 	b = append(append(b, byte(len(t.Topic))), t.Topic...)
 	b = append(append(b, byte(len(t.Client))), t.Client...)
+	if t.Grant != "" {
+		b = append(binary.BigEndian.AppendUint16(b, uint16(len(t.Grant))), t.Grant...)
+	}
 	return k.tickets[0].Seal(nil, nil, b, nil) //nolint:gosec // it puts a random nonce in front
 }
 
@@ -57,7 +67,7 @@ func (k *Keyring) Open(sealed []byte) (Ticket, error) {
 }
 
 func parseTicket(b []byte) (Ticket, error) {
-	if len(b) < ticketHead || b[0] != ticketVersion {
+	if len(b) < ticketHead || b[0] != ticketVersion && b[0] != ticketGranted {
 		return Ticket{}, fmt.Errorf("%w: another version", ErrTicket)
 	}
 	t := Ticket{
@@ -67,6 +77,7 @@ func parseTicket(b []byte) (Ticket, error) {
 			ID:    position.ID{Ms: binary.BigEndian.Uint64(b[15:]), Seq: binary.BigEndian.Uint64(b[23:])},
 		},
 	}
+	granted := b[0] == ticketGranted
 	b = b[ticketHead:]
 	for _, s := range []*string{&t.Topic, &t.Client} {
 		if len(b) < 1 || len(b) < 1+int(b[0]) {
@@ -74,6 +85,12 @@ func parseTicket(b []byte) (Ticket, error) {
 		}
 		*s = string(b[1 : 1+int(b[0])])
 		b = b[1+len(*s):]
+	}
+	if granted {
+		if len(b) < 2 || len(b) != 2+int(binary.BigEndian.Uint16(b)) {
+			return Ticket{}, ErrTicket
+		}
+		t.Grant = string(b[2:])
 	}
 	return t, nil
 }
@@ -94,7 +111,20 @@ func ParseTicketText(s string) ([]byte, error) {
 }
 
 // maxTicket bounds what a router keeps for each session, in bytes.
-const maxTicket = 1 << 10
+const maxTicket = 4 << 10
+
+// MaxGrant bounds [Ticket.Grant], so that the ticket can be kept.
+const MaxGrant = 3 << 10
+
+// Farewell is what a router that takes a session to another gateway sends as the last bytes of the old leg, where the gateway has
+// asked for it by [HeaderFarewell]. Only who has the ticket knows it, and clients never see one.
+func Farewell(sealed []byte) [FarewellSize]byte {
+	sum := sha256.Sum256(append([]byte("ringside farewell"), sealed...))
+	return [FarewellSize]byte(sum[:FarewellSize])
+}
+
+// FarewellSize is how many bytes a [Farewell] has.
+const FarewellSize = 16
 
 // newSealer makes the cipher for tickets.
 func newSealer(key []byte) cipher.AEAD {

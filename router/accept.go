@@ -4,7 +4,9 @@ import (
 	"bytes"
 	"context"
 	"errors"
+	"math"
 	"net"
+	"net/netip"
 	"sync/atomic"
 	"time"
 
@@ -21,17 +23,19 @@ type httpConn struct {
 	r *Router
 
 	// Owned by the goroutine that serves it; the one that takes it over comes after that.
-	began   time.Time // when the first byte of the present request came
-	hasLine bool      // the first line of the present request has come
-	linger  bool      // refused before all that the client sends was read
-	taken   *takeover // a session that waits for the connection to be handed over
+	peer    netip.Addr // who is at the other end, behind balancers that speak the PROXY protocol
+	ahead   []byte     // came behind a PROXY header and is still to be read; nil as a rule
+	began   time.Time  // when the first byte of the present request came
+	hasLine bool       // the first line of the present request has come
+	linger  bool       // refused before all that the client sends was read
+	taken   *takeover  // a session that waits for the connection to be handed over
 
 	closed atomic.Bool
 }
 
 // Read notes when a request begins and whether its first line is whole, which the HTTP server does not tell.
 func (c *httpConn) Read(p []byte) (int, error) {
-	n, err := c.Conn.Read(p)
+	n, err := c.read(p)
 	if n > 0 {
 		if c.began.IsZero() {
 			c.began = time.Now()
@@ -39,6 +43,17 @@ func (c *httpConn) Read(p []byte) (int, error) {
 		c.hasLine = c.hasLine || bytes.IndexByte(p[:n], '\n') >= 0
 	}
 	return n, err
+}
+
+func (c *httpConn) read(p []byte) (n int, err error) {
+	if len(c.ahead) == 0 {
+		return c.Conn.Read(p)
+	}
+	n = copy(p, c.ahead)
+	if c.ahead = c.ahead[n:]; len(c.ahead) == 0 {
+		c.ahead = nil
+	}
+	return n, nil
 }
 
 // NetConn lets the descriptor be found.
@@ -152,6 +167,10 @@ func (r *Router) pauseAccepting(pause bool) {
 }
 
 func (r *Router) serve(c *httpConn) {
+	if !r.introduce(c, time.Now().Add(r.cfg.HandshakeTimeout)) {
+		c.Close()
+		return
+	}
 	_ = r.server.ServeConn(c) // what went wrong has been counted, and concerns only this client
 }
 
@@ -172,7 +191,7 @@ func (r *Router) newServer() *fasthttp.Server {
 		NoDefaultContentType:         true,
 		NoDefaultDate:                true, // its clock is a goroutine that never ends
 		SecureErrorLogMessage:        true,
-		Concurrency:                  cap(r.conns.places) + 1,
+		Concurrency:                  math.MaxInt32, // the places are the bound: the server's own count runs behind, and refuses with words of its own
 		Logger:                       quiet{},
 	}
 }

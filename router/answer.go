@@ -32,6 +32,9 @@ type answer struct {
 	ticket []byte // of a leg; nil when the gateway gave none
 	policy uint32 // of a leg: version of the backoff policy that the client knows; 0 when the gateway does not say
 
+	farewell bool // of a leg: the gateway wants to know when the session goes elsewhere
+	final    bool // no other gateway would say anything else
+
 	chunked bool // a body in chunks
 	opaque  bool // a body of a given length, or encoded
 }
@@ -95,6 +98,7 @@ type said struct {
 	accept, protocol            []byte
 	extensions                  [][]byte
 	leg, ticket, policy         []byte
+	farewell, final             bool
 }
 
 func (a *answer) read() (said, error) {
@@ -132,6 +136,10 @@ func (a *answer) read() (said, error) {
 			s.ticket = f.value
 		case bytes.EqualFold(f.name, []byte(leg.HeaderPolicy)):
 			s.policy = f.value
+		case bytes.EqualFold(f.name, []byte(leg.HeaderFarewell)):
+			s.farewell = true
+		case bytes.EqualFold(f.name, []byte(leg.HeaderFinal)):
+			s.final = true
 		}
 	}
 	if fs.err != nil {
@@ -150,6 +158,7 @@ func (a *answer) begins(hs *handshake, own bool) (bool, error) {
 	if a.leg = own && s.leg != nil; a.leg && string(s.leg) != leg.Version {
 		return false, badAnswer("its leg has another version")
 	}
+	a.final, a.farewell = own && s.final, a.leg && s.farewell
 	if a.leg && s.ticket != nil {
 		if a.ticket, err = leg.ParseTicketText(string(s.ticket)); err != nil {
 			return false, badAnswer("its ticket is malformed")

@@ -4,6 +4,7 @@ import (
 	"errors"
 	"fmt"
 	"net"
+	"net/netip"
 	"runtime"
 	"time"
 
@@ -12,6 +13,7 @@ import (
 
 	"github.com/ringside-edge/ringside/internal/backoff"
 	"github.com/ringside-edge/ringside/internal/eventloop"
+	"github.com/ringside-edge/ringside/internal/origin"
 	"github.com/ringside-edge/ringside/leg"
 	"github.com/ringside-edge/ringside/ring"
 )
@@ -47,6 +49,11 @@ type Config struct {
 	MaxHeader   int // 8 KiB: bytes of a request's head
 	MaxURL      int // 2 KiB: bytes of a request's target
 	MaxSessions int // sessions, those in their handshake included; from the descriptor limit
+
+	Origins *origin.List // sites whose pages may open sessions; nil: all
+	// ProxyProtocolFrom are the balancers that begin every connection with a PROXY protocol header, and TrustedProxies
+	// the HTTP proxies whose X-Forwarded-For is believed. No 4in6, no zones.
+	ProxyProtocolFrom, TrustedProxies []netip.Prefix
 }
 
 // Deps are what a router works with. Ring and Log are required.

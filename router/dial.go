@@ -126,7 +126,7 @@ func (r *Router) exchange(hs *handshake, up *upstream) (dialOutcome, error) {
 		return dialBadAnswer, err
 	case begins:
 		return dialOK, nil
-	case a.status == fasthttp.StatusServiceUnavailable:
+	case a.status == fasthttp.StatusServiceUnavailable && !a.final:
 		return dialBusy, nil
 	}
 	return dialOther, nil

@@ -64,6 +64,8 @@ type homeState struct {
 	Topics []leg.Standing `json:"topics"`
 	Nums   []uint32       `json:"nums"`
 	Wants  bool           `json:"wants,omitempty"` // its gateway wants it to go elsewhere
+
+	Farewell bool `json:"farewell,omitempty"` // its gateways want to be told
 }
 
 // stateVersion is that of sessionState. A successor takes no other.
@@ -86,7 +88,7 @@ func (s *session) pack() (handover.Item, error) {
 	if h := s.home; h != nil {
 		st.Home = &homeState{
 			Shard: h.shard.id, Addr: h.shard.addr, Ticket: h.ticket, Acked: h.acked, Begun: h.begun, Told: h.told,
-			Wants: h.move != nil && h.move.reason == moveDrain,
+			Wants: h.move != nil && h.move.reason == moveDrain, Farewell: h.farewell,
 		}
 		if h.half != (unique.Handle[string]{}) {
 			st.Home.Half = h.half.Value()
@@ -139,7 +141,8 @@ func (r *Router) unpack(w *worker, st *sessionState) *session {
 	}
 	if h := st.Home; h != nil {
 		s.home = &home{
-			shard: r.shards.of(&ring.Member{ID: h.Shard, Addr: h.Addr, Role: ring.RoleGateway}), ticket: h.Ticket, acked: h.Acked, begun: h.Begun, told: h.Told,
+			shard: r.shards.of(&ring.Member{ID: h.Shard, Addr: h.Addr, Role: ring.RoleGateway}), ticket: h.Ticket, acked: h.Acked, begun: h.Begun,
+			told: h.Told, farewell: h.Farewell,
 		}
 		if h.Half != "" {
 			s.home.half = unique.Make(h.Half)

@@ -4,6 +4,7 @@ import (
 	"bytes"
 	"encoding/base64"
 	"errors"
+	"net/netip"
 	"strings"
 	"time"
 
@@ -19,10 +20,13 @@ type handshake struct {
 	deadline time.Time // of the whole handshake
 	uri      string    // request target as it came
 	host     string
-	client   string // the client's address, without a port
-	topic    uint32 // stands for its topic: ring.Key
-	block    []byte // header fields as they came, up to and with the blank line
+	peer     netip.Addr // who sent the request to us: the client, or its nearest HTTP proxy
+	addr     netip.Addr // the client's address: no 4in6, no zone
+	client   string     // the same as text
+	topic    uint32     // stands for its topic: ring.Key
+	block    []byte     // header fields as they came, up to and with the blank line
 
+	origin     string // of the page, as a browser tells it; empty for none
 	websocket  bool   // else an event stream
 	key        string // of a WebSocket handshake
 	protocols  []string
@@ -39,6 +43,7 @@ type handshake struct {
 // headSeen is what is counted while a header block is read.
 type headSeen struct {
 	hosts, keys, versions, upgrades int
+	origins                         int
 	upgradeOdd, versionOdd, body    bool
 	connectionUpgrade, eventStream  bool
 }
@@ -65,6 +70,9 @@ func (r *Router) parse(ctx *fasthttp.RequestCtx) (*handshake, *refusal) {
 	}
 	if seen.hosts != 1 {
 		return nil, refuse(fasthttp.StatusBadRequest, reasonHTTP, "one Host is needed")
+	}
+	if seen.origins > 1 || !r.cfg.Origins.Allows(hs.origin) {
+		return nil, refuse(fasthttp.StatusForbidden, "origin", "pages of this site may not open sessions")
 	}
 	if no := hs.parseTopic(seen); no != nil {
 		return nil, no
@@ -167,6 +175,9 @@ func (hs *handshake) readField(f field, seen *headSeen) {
 			name, _, _ := bytes.Cut(e, []byte(";"))
 			hs.extensions = append(hs.extensions, string(bytes.TrimSpace(name)))
 		}
+	case f.is("origin"):
+		seen.origins++
+		hs.origin = string(f.value)
 	case f.is("x-forwarded-for"):
 		hs.forwardedFor = appendElement(hs.forwardedFor, f.value)
 	case f.is("forwarded"):

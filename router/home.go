@@ -1,6 +1,7 @@
 package router
 
 import (
+	"bytes"
 	"slices"
 	"unique"
 
@@ -21,6 +22,8 @@ type home struct {
 	begun   bool                  // a gateway has told of topics
 	counted bool                  // as one of the shard's sessions
 	told    uint32                // version of the backoff policy that the client knows; 0: not known
+
+	farewell bool // its gateways want to be told when they lose it to another one
 }
 
 // count counts the session as one of its shard's, or no longer.
@@ -106,6 +109,23 @@ func (s *session) LegMove() {
 	s.w.counts.records[recordMove].add(1)
 	if s.movable() {
 		s.lookForHome(moveDrain)
+	}
+}
+
+// LegRenew implements leg.Sink.
+func (s *session) LegRenew(sealed []byte) {
+	s.w.counts.records[recordRenew].add(1)
+	if s.home != nil {
+		s.home.ticket = bytes.Clone(sealed)
+	}
+}
+
+// sayFarewell tells the gateway, where it wants to know, that the session is not over but goes on elsewhere. A socket that takes
+// nothing any more is not waited for.
+func (s *session) sayFarewell() {
+	if s.home.farewell && s.upstream.Open() {
+		w := leg.Farewell(s.home.ticket)
+		_, _ = s.upstream.Write(w[:]) // it is best effort
 	}
 }
 

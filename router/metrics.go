@@ -33,12 +33,13 @@ const (
 	recordTopic
 	recordEnd
 	recordMove
+	recordRenew
 	recordUnknown
 	recordKinds
 )
 
 func (k recordKind) String() string {
-	return [recordKinds]string{"position", "topic", "end", "move", "unknown"}[k]
+	return [recordKinds]string{"position", "topic", "end", "move", "renew", "unknown"}[k]
 }
 
 // counts are counted by one loop. Each loop's are memory of their own, padded against the neighbours'.
@@ -67,6 +68,7 @@ type metrics struct {
 	adopted      atomic.Uint64
 	fallbacks    atomic.Uint64
 	acceptErrors atomic.Uint64
+	proxied      [proxyOutcomes]atomic.Uint64
 	refusals     *prometheus.CounterVec
 	handshakes   prometheus.Histogram
 	moveTime     prometheus.Histogram
@@ -77,7 +79,7 @@ type metrics struct {
 //nolint:gochecknoglobals // a constant
 var refusalReasons = []string{
 	reasonHTTP, reasonBody, reasonWebSocket, reasonFull, reasonDraining, reasonNoShard, reasonUpstream, "header_too_large", "uri_too_long",
-	"body_too_large", "slow_request", "aborted", "method", "topic_missing", "not_a_session", "ambiguous", "bad_gateway",
+	"body_too_large", "slow_request", "aborted", "method", "topic_missing", "not_a_session", "ambiguous", "origin", "bad_gateway",
 }
 
 func newMetrics() *metrics {
@@ -209,6 +211,9 @@ func (r *Router) collectCounters(ch chan<- prometheus.Metric) {
 		for outcome := range moveOutcomes {
 			counter(descMoves, r.metrics.moves[reason][outcome].Load(), reason.String(), outcome.String())
 		}
+	}
+	for outcome := range proxyOutcomes {
+		counter(descProxy, r.metrics.proxied[outcome].Load(), outcome.String())
 	}
 	counter(descHandover, r.metrics.handedOver.Load(), "given")
 	counter(descHandover, r.metrics.adopted.Load(), "taken")

@@ -89,6 +89,7 @@ func (s *session) movable() bool {
 
 // loseLeg lets go of the leg. What the client has sent and nobody has acknowledged stays.
 func (s *session) loseLeg() {
+	s.sayFarewell()
 	s.upstream.Close()
 	s.home.count(false)
 	s.home.lost(s.strip.Half())

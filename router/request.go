@@ -1,7 +1,6 @@
 package router
 
 import (
-	"net/netip"
 	"strings"
 	"time"
 
@@ -44,7 +43,8 @@ func (hs *handshake) appendForwarded(b []byte) []byte {
 	if len(hs.forwardedFor) > 0 {
 		b = append(b, ", "...)
 	}
-	b = append(append(b, hs.client...), "\r\n"...)
+	peer := hs.peer.String()
+	b = append(append(b, peer...), "\r\n"...)
 	if !hs.hasProto {
 		b = append(b, "X-Forwarded-Proto: http\r\n"...)
 	}
@@ -52,8 +52,8 @@ func (hs *handshake) appendForwarded(b []byte) []byte {
 		b = appendField(b, "X-Forwarded-Host", hs.host)
 	}
 	if len(hs.forwarded) > 0 { // only where it is in use already
-		node := hs.client
-		if a, err := netip.ParseAddr(node); err == nil && a.Is6() {
+		node := peer
+		if hs.peer.Is6() {
 			node = `"[` + node + `]"`
 		}
 		b = append(append(append(b, "Forwarded: "...), hs.forwarded...), ", for="...)

@@ -53,11 +53,12 @@ type Router struct {
 
 	ctx context.Context //nolint:containedctx // of the handshakes; set by Run before anything else is started
 
-	sessions  atomic.Int64 // from the handshake on
-	draining  atomic.Bool
-	listening atomic.Bool
-	paused    atomic.Bool   // a successor accepts
-	resumed   chan struct{} // accept again
+	sessions   atomic.Int64 // from the handshake on
+	draining   atomic.Bool
+	listening  atomic.Bool
+	complained atomic.Int64  // when the log last told of a balancer's connection that was refused; Unix ns
+	paused     atomic.Bool   // a successor accepts
+	resumed    chan struct{} // accept again
 }
 
 // New makes a router and binds its listener, so that Addr is known; nothing is accepted before Run. A router that is

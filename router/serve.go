@@ -27,7 +27,9 @@ func (r *Router) handle(ctx *fasthttp.RequestCtx) {
 	hs, no := r.parse(ctx)
 	if no == nil {
 		hs.deadline = began.Add(r.cfg.HandshakeTimeout)
-		hs.client = ctx.RemoteIP().String()
+		hs.peer = c.peer
+		hs.addr = clientOf(c.peer, hs.forwardedFor, r.cfg.TrustedProxies)
+		hs.client = hs.addr.String()
 		no = r.admit()
 	}
 	if no != nil {
@@ -133,7 +135,7 @@ func (t *takeover) home() *home {
 		t.uncount()
 		return nil
 	}
-	return &home{shard: t.up.shard, ticket: t.ticket, told: t.policy, counted: true}
+	return &home{shard: t.up.shard, ticket: t.ticket, told: t.policy, counted: true, farewell: t.up.answer.farewell}
 }
 
 func (t *takeover) fail(err error) {

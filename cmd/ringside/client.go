@@ -7,8 +7,11 @@ import (
 	"io"
 	"net/http"
 	"net/url"
+	"os"
 	"strings"
 	"time"
+
+	"github.com/ringside-edge/ringside/internal/certs"
 )
 
 const (
@@ -40,16 +43,58 @@ type refused struct {
 
 func (r *refused) Error() string { return r.message }
 
+// bearer is the token that a command shows.
+type bearer struct {
+	Token     string `placeholder:"TOKEN" help:"Token to show; other users of the machine can see it in the process list: --token-file or the variable RINGSIDE_TOKEN is better."`
+	TokenFile string `placeholder:"FILE" help:"File whose first line is the token."`
+}
+
+// credentials are what a command shows to an admin port.
+type credentials struct {
+	bearer
+	TLSCA   string `name:"tls-ca" placeholder:"FILE" help:"Authorities that an https:// admin port is believed by; the system's when none is given."`
+	TLSCert string `name:"tls-cert" placeholder:"FILE" help:"Certificate that is shown to it."`
+	TLSKey  string `name:"tls-key" placeholder:"FILE" help:"Its key."`
+}
+
+// token is the token; empty for none.
+func (c *bearer) token() (string, error) {
+	if c.TokenFile == "" {
+		return c.Token, nil
+	}
+	text, err := os.ReadFile(c.TokenFile)
+	if err != nil {
+		return "", fmt.Errorf("token-file: %w", err)
+	}
+	for line := range strings.Lines(string(text)) {
+		if fields := strings.Fields(line); len(fields) > 0 && !strings.HasPrefix(fields[0], "#") {
+			return fields[0], nil
+		}
+	}
+	return "", fmt.Errorf("token-file: %s holds no token", c.TokenFile)
+}
+
 // ask sends a request to the admin port and returns the body of a success. path may have a query.
-func (a adminURL) ask(ctx context.Context, method, path string, body io.Reader) ([]byte, error) {
+func (c *credentials) ask(ctx context.Context, a adminURL, method, path string, body io.Reader) ([]byte, error) {
+	token, err := c.token()
+	if err != nil {
+		return nil, err
+	}
+	tlsConfig, err := certs.Client(certs.Files{CA: c.TLSCA, Cert: c.TLSCert, Key: c.TLSKey}, "")
+	if err != nil {
+		return nil, err
+	}
 	ctx, cancel := context.WithTimeout(ctx, requestTimeout)
 	defer cancel()
 	req, err := http.NewRequestWithContext(ctx, method, string(a)+path, body)
 	if err != nil {
 		return nil, err
 	}
+	if token != "" {
+		req.Header.Set("Authorization", "Bearer "+token)
+	}
 	// A connection of its own: no goroutine is left when the command has ended.
-	resp, err := (&http.Transport{DisableKeepAlives: true, Proxy: http.ProxyFromEnvironment}).RoundTrip(req)
+	resp, err := (&http.Transport{DisableKeepAlives: true, Proxy: http.ProxyFromEnvironment, TLSClientConfig: tlsConfig}).RoundTrip(req)
 	if err != nil {
 		return nil, fmt.Errorf("cannot reach the admin port %s: %w", a, err)
 	}

@@ -44,6 +44,7 @@ type settings struct {
 	gossip config.Addr
 	listen config.Addr
 	drain  time.Duration
+	config.AdminTrust
 	config.Cluster
 	config.Streams
 
@@ -84,6 +85,7 @@ type core struct {
 	stream   *stream.Client
 	settings *clusterSettings
 	server   server
+	trust    admin.Trust          // who may use the admin port
 	root     http.Handler         // at / of the admin port; nil for its index
 	face     atomic.Pointer[face] // what others see of the node
 	asides   chan aside           // requests to free the ports
@@ -104,6 +106,10 @@ func newCore(set settings, log *zap.Logger, leave *trigger) (*core, error) {
 	} else {
 		warnOpen(log, set.listen, set.admin, set.gossip)
 		secrets = []string{openSecret}
+	}
+	trust, err := newTrust(set.AdminTrust, log.Named("admin"))
+	if err != nil {
+		return nil, err
 	}
 	keys, err := leg.NewKeyring(secrets...)
 	if err != nil {
@@ -127,7 +133,7 @@ func newCore(set settings, log *zap.Logger, leave *trigger) (*core, error) {
 	}
 	return &core{
 		settings: newClusterSettings(set.id, client, log.Named("settings")),
-		set:      set, log: log, keys: keys, secret: secret, stream: client,
+		set:      set, log: log, keys: keys, secret: secret, stream: client, trust: trust,
 		registry: metrics.New(version(), set.role.String()),
 		leave:    leave, active: newTrigger(), asides: make(chan aside),
 	}, nil

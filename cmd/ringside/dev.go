@@ -59,7 +59,7 @@ func (c *devCmd) Run(ctx context.Context, std stdio) error {
 		g := config.DefaultGateway(config.ID(fmt.Sprintf("g%d", i+1)))
 		g.Listen, g.Admin, g.Gossip = "127.0.0.1:0", "127.0.0.1:0", "127.0.0.1:0"
 		g.Join, g.Secret = []config.Peer{config.Peer(router.gossip().Addr())}, secret
-		g.Redis, g.DrainWindow = redis, devDrain
+		g.Redis, g.DrainWindow, g.TopicRules = redis, devDrain, c.TopicRules
 		parts = append(parts, part{string(g.ID), func(ctx context.Context) error { return comesBack(ctx, g, log) }})
 	}
 	c.say(std, router, redis)

@@ -16,6 +16,8 @@ type drainCmd struct {
 	Timeout time.Duration `default:"10m" min:"1s" max:"24h" help:"How long to wait for the gateway to leave."`
 	NoWait  bool          `help:"Only ask, don't wait."`
 
+	credentials
+
 	every time.Duration // between two looks at the ring; drainEvery when 0
 }
 
@@ -27,7 +29,7 @@ const (
 
 // Run asks for the drain and says how many sessions are left until the gateway is gone.
 func (d *drainCmd) Run(ctx context.Context, std stdio) error {
-	if _, err := d.Of.ask(ctx, http.MethodPost, "/drain?"+url.Values{"shard": {d.Shard}}.Encode(), nil); err != nil {
+	if _, err := d.ask(ctx, d.Of, http.MethodPost, "/drain?"+url.Values{"shard": {d.Shard}}.Encode(), nil); err != nil {
 		return fmt.Errorf("cannot drain %s: %w", d.Shard, err)
 	}
 	fmt.Fprintf(std.out, "%s drains\n", d.Shard)
@@ -78,7 +80,7 @@ type drainWatch struct {
 // look asks for the ring and says how far the drain is.
 func (w *drainWatch) look(ctx context.Context) (line string, gone bool, err error) {
 	id := w.cmd.Shard
-	answer, err := w.cmd.Of.ask(ctx, http.MethodGet, "/ring", nil)
+	answer, err := w.cmd.ask(ctx, w.cmd.Of, http.MethodGet, "/ring", nil)
 	if err != nil {
 		if w.self {
 			return id + " has left, and its admin port with it", true, nil

@@ -30,7 +30,7 @@ func (c *core) newFace(ln net.Listener, seeds []string) (*face, error) {
 	}
 	f := &face{}
 	var err error
-	if f.admin, err = admin.New(admin.Config{Listen: string(c.set.admin), Self: c.set.id, MaxPayload: int(c.set.MaxPayload)}, deps); err != nil {
+	if f.admin, err = admin.New(admin.Config{Listen: string(c.set.admin), Self: c.set.id, MaxPayload: int(c.set.MaxPayload), Trust: c.trust}, deps); err != nil {
 		return nil, notBound("admin", c.set.admin, err)
 	}
 	if f.gossip, err = c.newGossip(f.admin.Addr(), seeds); err != nil {

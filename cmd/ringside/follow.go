@@ -29,6 +29,9 @@ type finalError struct{ error }
 
 func (f finalError) Unwrap() error { return f.error }
 
+// closeForbidden is the close code of a session that may not be, whatever its client brings; with 4401 a fresh token helps.
+const closeForbidden = 4403
+
 func isFinal(err error) bool {
 	_, ok := errors.AsType[finalError](err)
 	return ok
@@ -38,7 +41,15 @@ func isFinal(err error) bool {
 func (f *follower) connection(ctx context.Context) error {
 	f.wait = -1
 	dialer := websocket.Dialer{Subprotocols: []string{subprotocol}, HandshakeTimeout: handshakeTimeout, Proxy: http.ProxyFromEnvironment}
-	conn, resp, err := dialer.DialContext(ctx, f.target(), nil)
+	token, err := f.cmd.token()
+	if err != nil {
+		return err
+	}
+	header := http.Header{}
+	if token != "" {
+		header.Set("Authorization", "Bearer "+token)
+	}
+	conn, resp, err := dialer.DialContext(ctx, f.target(), header)
 	if err != nil {
 		return dialError(string(f.cmd.URL), resp, err)
 	}
@@ -104,7 +115,8 @@ func (f *follower) ended(err error, silence time.Duration) error {
 		return errors.New("the gateway or router leaves")
 	case websocket.CloseTryAgainLater:
 		return errors.New("it can't be served now")
-	case websocket.CloseProtocolError, websocket.CloseUnsupportedData, websocket.CloseInvalidFramePayloadData, websocket.ClosePolicyViolation:
+	case websocket.CloseProtocolError, websocket.CloseUnsupportedData, websocket.CloseInvalidFramePayloadData, websocket.ClosePolicyViolation,
+		closeForbidden:
 		return finalError{fmt.Errorf("the server closed with %d %s", closed.Code, closed.Text)}
 	}
 	return fmt.Errorf("the server closed with %d %s", closed.Code, closed.Text)

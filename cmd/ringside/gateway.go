@@ -2,11 +2,13 @@ package main
 
 import (
 	"context"
+	"fmt"
 
 	"go.uber.org/zap"
 
 	"github.com/ringside-edge/ringside/gateway"
 	"github.com/ringside-edge/ringside/internal/config"
+	"github.com/ringside-edge/ringside/internal/origin"
 	"github.com/ringside-edge/ringside/ring"
 )
 
@@ -34,10 +36,22 @@ type gatewayNode struct {
 
 // newGateway binds the gateway's three ports. Nothing runs; on an error nothing is left bound.
 func newGateway(cfg config.Gateway, log *zap.Logger, leave *trigger) (*gatewayNode, error) {
+	rules, err := loadTopicRules(cfg.TopicRules, log)
+	if err != nil {
+		return nil, err
+	}
 	c, err := newCore(settings{
 		id: string(cfg.ID), role: ring.RoleGateway, weight: cfg.Weight, admin: cfg.Admin, gossip: cfg.Gossip, listen: cfg.Listen,
-		drain: cfg.DrainWindow, Cluster: cfg.Cluster, Streams: cfg.Streams,
+		drain: cfg.DrainWindow, AdminTrust: cfg.AdminTrust, Cluster: cfg.Cluster, Streams: cfg.Streams,
 	}, log, leave)
+	if err != nil {
+		return nil, err
+	}
+	origins, err := origin.Parse(cfg.AllowedOrigins)
+	if err != nil {
+		return nil, fmt.Errorf("allowed-origins: %w", err)
+	}
+	access, err := newAccess(cfg.Auth, rules, log)
 	if err != nil {
 		return nil, err
 	}
@@ -45,7 +59,7 @@ func newGateway(cfg config.Gateway, log *zap.Logger, leave *trigger) (*gatewayNo
 		ID: string(cfg.ID), Listen: string(cfg.Listen), Loops: cfg.Loops, Portable: cfg.Portable,
 		Heartbeat: cfg.Heartbeat, HandshakeTimeout: cfg.HandshakeTimeout, WriteTimeout: cfg.WriteTimeout,
 		ReplayTimeout: cfg.ReplayTimeout, KeepAlive: cfg.KeepAlive, AckTimeout: cfg.AckTimeout, DrainWindow: cfg.DrainWindow,
-		StaleAfter: cfg.StaleAfter, Beacon: cfg.Beacon,
+		StaleAfter: cfg.StaleAfter, Beacon: cfg.Beacon, Rules: rules, Origins: origins,
 		DrainMin: cfg.DrainMin, DrainMax: cfg.DrainMax, MoveGrace: cfg.MoveGrace,
 		MaxHeader: int(cfg.MaxHeader), MaxFrame: int(cfg.MaxFrame), MaxTopics: cfg.MaxTopics, MaxControl: int(cfg.MaxControl), MaxSessions: cfg.MaxSessions,
 		LogEntries: cfg.LogEntries, LogBytes: int(cfg.LogBytes), LogTotalBytes: int(cfg.LogTotalBytes), LogLinger: cfg.LogLinger,
@@ -53,12 +67,14 @@ func newGateway(cfg config.Gateway, log *zap.Logger, leave *trigger) (*gatewayNo
 		Ring:    c.ring,
 		Changed: func() (<-chan struct{}, func()) { return c.gossip().Changed() },
 		Policy:  c.settings.Policy, PolicyChanged: c.settings.policyChanges,
-		Stream: c.stream, Keys: c.keys, Log: log.Named("gateway"),
+		Stream: c.stream, Keys: c.keys, Log: log.Named("gateway"), Access: access,
 	})
 	if err != nil {
+		access.Guard.Close()
 		return nil, notBound("listen", cfg.Listen, err)
 	}
-	c.closers = append(c.closers, g.Close)
+	c.closers = append(c.closers, g.Close, func() error { access.Guard.Close(); return nil })
+	c.registry.MustRegister(access.Guard)
 	if err := c.build(g, nil); err != nil {
 		c.release()
 		return nil, err

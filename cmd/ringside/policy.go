@@ -21,12 +21,16 @@ type policyCmd struct {
 
 type policyShowCmd struct {
 	Of adminURL `default:"http://127.0.0.1:8081" help:"Admin port of any router or gateway."`
+
+	credentials
 }
 
 type policySetCmd struct {
 	What    string   `arg:"" enum:"backoff" help:"What to set: backoff."`
 	Changes []string `arg:"" name:"changes" help:"Any of min=200ms max=30s factor=2 jitter=0.5; the rest stays as it is."`
 	Of      adminURL `default:"http://127.0.0.1:8081" help:"Admin port of any router or gateway."`
+
+	credentials
 }
 
 // answeredPolicy is the answer of /policy.
@@ -37,7 +41,7 @@ type answeredPolicy struct {
 
 // Run prints the policy.
 func (p *policyShowCmd) Run(ctx context.Context, std stdio) error {
-	now, err := askPolicy(ctx, p.Of, http.MethodGet, nil)
+	now, err := askPolicy(ctx, &p.credentials, p.Of, http.MethodGet, nil)
 	if err != nil {
 		return err
 	}
@@ -48,7 +52,7 @@ func (p *policyShowCmd) Run(ctx context.Context, std stdio) error {
 
 // Run changes the policy.
 func (p *policySetCmd) Run(ctx context.Context, std stdio) error {
-	was, err := askPolicy(ctx, p.Of, http.MethodGet, nil)
+	was, err := askPolicy(ctx, &p.credentials, p.Of, http.MethodGet, nil)
 	if err != nil {
 		return err
 	}
@@ -73,7 +77,7 @@ func (p *policySetCmd) Run(ctx context.Context, std stdio) error {
 	if err != nil {
 		return err
 	}
-	set, err := askPolicy(ctx, p.Of, http.MethodPut, body)
+	set, err := askPolicy(ctx, &p.credentials, p.Of, http.MethodPut, body)
 	if err != nil {
 		return fmt.Errorf("not set: %w", err)
 	}
@@ -81,8 +85,8 @@ func (p *policySetCmd) Run(ctx context.Context, std stdio) error {
 	return nil
 }
 
-func askPolicy(ctx context.Context, of adminURL, method string, body []byte) (p answeredPolicy, err error) {
-	text, err := of.ask(ctx, method, "/policy", bytes.NewReader(body))
+func askPolicy(ctx context.Context, c *credentials, of adminURL, method string, body []byte) (p answeredPolicy, err error) {
+	text, err := c.ask(ctx, of, method, "/policy", bytes.NewReader(body))
 	if err == nil && json.Unmarshal(text, &p) != nil {
 		err = errors.New("the answer is no policy")
 	}
@@ -100,21 +104,29 @@ type pinCmd struct {
 	Topic  string   `arg:"" help:"Topic to place."`
 	Shards []string `arg:"" help:"IDs of gateways, the preferred one first, separated by commas."`
 	Of     adminURL `default:"http://127.0.0.1:8081" help:"Admin port of any router or gateway."`
+
+	credentials
 }
 
 type unpinCmd struct {
 	Topic string   `arg:"" help:"Topic that is pinned."`
 	Of    adminURL `default:"http://127.0.0.1:8081" help:"Admin port of any router or gateway."`
+
+	credentials
 }
 
 type pinsCmd struct {
 	Of adminURL `default:"http://127.0.0.1:8081" help:"Admin port of any router or gateway."`
+
+	credentials
 }
 
 type dedicateCmd struct {
 	Shard string   `arg:"" help:"ID of the gateway."`
 	Off   bool     `help:"Let it own slots again."`
 	Of    adminURL `default:"http://127.0.0.1:8081" help:"Admin port of any router or gateway."`
+
+	credentials
 }
 
 // Validate checks the topic.
@@ -126,17 +138,17 @@ func (u *unpinCmd) Validate() error { return topic.Validate(u.Topic) }
 // Run pins the topic.
 func (p *pinCmd) Run(ctx context.Context, std stdio) error {
 	query := url.Values{"shards": {strings.Join(p.Shards, ",")}}
-	return wishes(ctx, std, p.Of, http.MethodPut, "/pins/"+url.PathEscape(p.Topic)+"?"+query.Encode())
+	return wishes(ctx, &p.credentials, std, p.Of, http.MethodPut, "/pins/"+url.PathEscape(p.Topic)+"?"+query.Encode())
 }
 
 // Run ends the topic's pin.
 func (u *unpinCmd) Run(ctx context.Context, std stdio) error {
-	return wishes(ctx, std, u.Of, http.MethodDelete, "/pins/"+url.PathEscape(u.Topic))
+	return wishes(ctx, &u.credentials, std, u.Of, http.MethodDelete, "/pins/"+url.PathEscape(u.Topic))
 }
 
 // Run prints what is pinned and dedicated.
 func (p *pinsCmd) Run(ctx context.Context, std stdio) error {
-	return wishes(ctx, std, p.Of, http.MethodGet, "/pins")
+	return wishes(ctx, &p.credentials, std, p.Of, http.MethodGet, "/pins")
 }
 
 // Run dedicates the shard, or ends that.
@@ -145,12 +157,12 @@ func (d *dedicateCmd) Run(ctx context.Context, std stdio) error {
 	if d.Off {
 		method = http.MethodDelete
 	}
-	return wishes(ctx, std, d.Of, method, "/dedicated/"+url.PathEscape(d.Shard))
+	return wishes(ctx, &d.credentials, std, d.Of, method, "/dedicated/"+url.PathEscape(d.Shard))
 }
 
 // wishes sends a request and prints what is pinned and dedicated then.
-func wishes(ctx context.Context, std stdio, of adminURL, method, path string) error {
-	text, err := of.ask(ctx, method, path, nil)
+func wishes(ctx context.Context, c *credentials, std stdio, of adminURL, method, path string) error {
+	text, err := c.ask(ctx, of, method, path, nil)
 	if err != nil {
 		return err
 	}

@@ -16,6 +16,8 @@ type publishCmd struct {
 	To       adminURL `default:"http://127.0.0.1:8081" help:"Admin port of any router or gateway."`
 	Replicas int      `name:"min-replicas" placeholder:"N" help:"Replicas of Redis that must have the message before the answer."`
 	ID       string   `name:"id" placeholder:"KEY" help:"Idempotency key: repeating a publish with the same key adds nothing."`
+
+	credentials
 }
 
 // Run publishes and prints the answer: topic, slot and position as a line of JSON.
@@ -38,7 +40,7 @@ func (p *publishCmd) Run(ctx context.Context, std stdio) error {
 	if len(q) > 0 {
 		path += "?" + q.Encode()
 	}
-	answer, err := p.To.ask(ctx, http.MethodPost, path, bytes.NewReader(payload))
+	answer, err := p.ask(ctx, p.To, http.MethodPost, path, bytes.NewReader(payload))
 	if err != nil {
 		return fmt.Errorf("not published: %w", err)
 	}

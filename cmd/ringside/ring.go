@@ -11,6 +11,8 @@ type ringCmd struct {
 	Of    adminURL `default:"http://127.0.0.1:8081" help:"Admin port of any router or gateway: the ring as it sees it."`
 	Topic string   `placeholder:"TOPIC" help:"Show where this topic is instead."`
 	JSON  bool     `name:"json" help:"Print JSON."`
+
+	credentials
 }
 
 // Run prints the ring.
@@ -22,7 +24,7 @@ func (r *ringCmd) Run(ctx context.Context, std stdio) error {
 	if r.Topic != "" {
 		query.Set("topic", r.Topic)
 	}
-	answer, err := r.Of.ask(ctx, http.MethodGet, "/ring?"+query.Encode(), nil)
+	answer, err := r.ask(ctx, r.Of, http.MethodGet, "/ring?"+query.Encode(), nil)
 	if err == nil && len(answer) == 0 {
 		err = errors.New("the answer is empty")
 	}

@@ -18,6 +18,7 @@ import (
 	"go.uber.org/zap"
 
 	"github.com/ringside-edge/ringside/internal/config"
+	"github.com/ringside-edge/ringside/internal/origin"
 	"github.com/ringside-edge/ringside/ring"
 	"github.com/ringside-edge/ringside/router"
 )
@@ -106,13 +107,18 @@ func newRouter(cfg config.Router, log *zap.Logger, leave *trigger, extras router
 	}
 	c, err := newCore(settings{
 		id: id, role: ring.RoleRouter, weight: 1, admin: cfg.Admin, gossip: cfg.Gossip, listen: cfg.Listen,
-		drain: cfg.DrainWindow, Cluster: cfg.Cluster, Streams: cfg.Streams, adminListener: extras.admin, seeds: extras.seeds,
+		drain: cfg.DrainWindow, AdminTrust: cfg.AdminTrust, Cluster: cfg.Cluster, Streams: cfg.Streams, adminListener: extras.admin, seeds: extras.seeds,
 	}, log, leave)
 	if err != nil {
 		return nil, err
 	}
+	origins, err := origin.Parse(cfg.AllowedOrigins)
+	if err != nil {
+		return nil, fmt.Errorf("allowed-origins: %w", err)
+	}
 	r, err := router.New(router.Config{
-		Listen: string(cfg.Listen), Loops: cfg.Loops, Portable: cfg.Portable,
+		Origins: origins,
+		Listen:  string(cfg.Listen), Loops: cfg.Loops, Portable: cfg.Portable,
 		HandshakeTimeout: cfg.HandshakeTimeout, DialTimeout: cfg.DialTimeout, IdleTimeout: cfg.IdleTimeout,
 		WriteTimeout: cfg.WriteTimeout, KeepAlive: cfg.KeepAlive, AckTimeout: cfg.AckTimeout, DrainWindow: cfg.DrainWindow,
 		MaxHeader: int(cfg.MaxHeader), MaxURL: int(cfg.MaxURL), MaxSessions: cfg.MaxSessions,
@@ -120,6 +126,7 @@ func newRouter(cfg config.Router, log *zap.Logger, leave *trigger, extras router
 		NoRebalance: !cfg.Rebalance, Settle: cfg.Settle, RebalanceWindow: cfg.RebalanceWindow,
 		RebalanceMin: cfg.RebalanceMin, RebalanceMax: cfg.RebalanceMax, MaxUnacked: int(cfg.MaxUnacked),
 		LoadFactor: cfg.LoadFactor, LoadFloor: cfg.LoadFloor,
+		ProxyProtocolFrom: config.Prefixes(cfg.ProxyProtocolFrom), TrustedProxies: config.Prefixes(cfg.TrustedProxies),
 	}, router.Deps{ID: id, Ring: c.ring, Keys: c.keys, Policy: c.settings.Policy, Log: log.Named("router"), Fallback: extras.fallback, Listener: extras.listener, Hold: extras.listener != nil})
 	if err != nil {
 		return nil, notBound("listen", cfg.Listen, err)

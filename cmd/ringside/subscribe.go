@@ -22,6 +22,8 @@ type subscribeCmd struct {
 	Count int      `placeholder:"N" default:"0" min:"0" help:"End after so many messages; 0 for never."`
 	Once  bool     `help:"End after one message."`
 	JSON  bool     `name:"json" help:"Print every event as the JSON that the server sent."`
+
+	bearer
 }
 
 // topicURL is where a topic is followed.

@@ -13,8 +13,8 @@
 //	POST /drain               a gateway: itself; ?shard= forwards to that gateway
 //	GET  /debug/pprof/        profiles of the Go runtime
 //
-// It knows the rest of the program by small interfaces only. The port has no authentication: it belongs on an
-// address that only the operator's machines reach. A browser's requests from other sites are refused.
+// It knows the rest of the program by small interfaces only. Who may use it is for [Trust] to say; /healthz and /readyz are for
+// everybody. A browser's requests from other sites are refused, and so are those under a name that is none of ours.
 package admin
 
 import (
@@ -38,6 +38,7 @@ type Config struct {
 	Listen     string // host:port
 	Self       string // ID of the member that this is, as the ring has it
 	MaxPayload int    // bytes of a message's payload
+	Trust      Trust  // who may do what
 }
 
 // Message is a message to publish. ID may be empty.
@@ -166,7 +167,7 @@ func New(cfg Config, deps Deps) (*Server, error) {
 		deps:    deps,
 		metrics: newMetrics(),
 		ln:      ln,
-		client:  newClient(),
+		client:  newClient(cfg.Trust.Client),
 		publish: make(chan struct{}, maxPublishes),
 	}
 	errorLog, err := zap.NewStdLogAt(deps.Log, zap.DebugLevel) // what clients do wrong is not news
@@ -179,6 +180,7 @@ func New(cfg Config, deps Deps) (*Server, error) {
 		ReadTimeout:       requestTimeout,
 		WriteTimeout:      requestTimeout,
 		IdleTimeout:       idleTimeout,
+		TLSConfig:         cfg.Trust.TLS,
 		MaxHeaderBytes:    maxHeader,
 		ErrorLog:          errorLog,
 	}
@@ -213,7 +215,13 @@ func (s *Server) Close() error { return s.ln.Close() }
 func (s *Server) Run(ctx context.Context) error {
 	defer s.client.CloseIdleConnections()
 	failed := make(chan error, 1)
-	go func() { failed <- s.http.Serve(s.ln) }()
+	go func() {
+		if s.cfg.Trust.TLS != nil {
+			failed <- s.http.ServeTLS(s.ln, "", "")
+			return
+		}
+		failed <- s.http.Serve(s.ln)
+	}()
 	select {
 	case err := <-failed:
 		return fmt.Errorf("the admin port cannot serve: %w", err)

@@ -3,6 +3,7 @@ package admin
 import (
 	"bytes"
 	"context"
+	"crypto/tls"
 	"encoding/json"
 	"errors"
 	"fmt"
@@ -27,12 +28,13 @@ const (
 
 // newClient makes the client that asks other members. It follows no redirect and uses no proxy: the addresses are
 // the cluster's own.
-func newClient() *http.Client {
+func newClient(tlsConfig *tls.Config) *http.Client {
 	return &http.Client{
 		Timeout: forwardTimeout,
 		Transport: &http.Transport{
 			DialContext:            (&net.Dialer{Timeout: forwardTimeout / 2}).DialContext,
 			DisableKeepAlives:      true,
+			TLSClientConfig:        tlsConfig,
 			MaxResponseHeaderBytes: maxHeader,
 		},
 		CheckRedirect: func(*http.Request, []*http.Request) error { return http.ErrUseLastResponse },
@@ -118,10 +120,14 @@ func (s *Server) shards() string {
 
 // forward passes the gateway's answer on.
 func (s *Server) forward(w http.ResponseWriter, r *http.Request, m ring.Member) error {
-	target := url.URL{Scheme: "http", Host: m.Admin, Path: "/drain", RawQuery: url.Values{"shard": {m.ID}}.Encode()}
+	scheme := "http"
+	if s.cfg.Trust.TLS != nil { // all nodes of a cluster are set up alike
+		scheme = "https"
+	}
+	target := url.URL{Scheme: scheme, Host: m.Admin, Path: "/drain", RawQuery: url.Values{"shard": {m.ID}}.Encode()}
 	ctx, cancel := context.WithTimeout(r.Context(), forwardTimeout)
 	defer cancel()
-	status, body, err := s.post(ctx, target.String())
+	status, body, err := s.post(ctx, target.String(), r.Header.Get("Authorization"))
 	if err != nil {
 		return refuse(http.StatusBadGateway, "unreachable", fmt.Sprintf("%s does not answer at its admin address %s (%v)", m.ID, m.Admin, err))
 	}
@@ -129,12 +135,15 @@ func (s *Server) forward(w http.ResponseWriter, r *http.Request, m ring.Member) 
 	return nil
 }
 
-func (s *Server) post(ctx context.Context, target string) (int, []byte, error) {
+func (s *Server) post(ctx context.Context, target, authorization string) (int, []byte, error) {
 	req, err := http.NewRequestWithContext(ctx, http.MethodPost, target, nil)
 	if err != nil {
 		return 0, nil, err
 	}
 	req.Header.Set(forwardedHeader, s.cfg.Self)
+	if authorization != "" { // who may drain here may drain there
+		req.Header.Set("Authorization", authorization)
+	}
 	resp, err := s.client.Do(req)
 	if err != nil {
 		return 0, nil, cause(err)

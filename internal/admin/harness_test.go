@@ -121,6 +121,17 @@ type port struct {
 // start runs the admin port of the member self; with change the dependencies can be other ones.
 func start(t *testing.T, self string, gateway bool, change func(*Deps)) *port {
 	t.Helper()
+	return startWith(t, Config{Listen: "127.0.0.1:0", Self: self, MaxPayload: testPayload}, gateway, change)
+}
+
+// startTrusting runs the admin port of a gateway that trusts whom it is told to.
+func startTrusting(t *testing.T, trust Trust) *port {
+	t.Helper()
+	return startWith(t, Config{Listen: "127.0.0.1:0", Self: "g1", MaxPayload: testPayload, Trust: trust}, true, nil)
+}
+
+func startWith(t *testing.T, cfg Config, gateway bool, change func(*Deps)) *port {
+	t.Helper()
 	p := &port{publisher: &fakePublisher{}, streams: &fakeStreams{}}
 	p.ring.Store(ring.New(nil))
 	registry := metrics.New("test", "test")
@@ -140,7 +151,7 @@ func start(t *testing.T, self string, gateway bool, change func(*Deps)) *port {
 		change(&deps)
 	}
 	var err error
-	if p.Server, err = New(Config{Listen: "127.0.0.1:0", Self: self, MaxPayload: testPayload}, deps); err != nil {
+	if p.Server, err = New(cfg, deps); err != nil {
 		t.Fatal(err)
 	}
 	registry.MustRegister(prometheus.Collector(p.Server))

@@ -136,6 +136,9 @@ func (s *Server) publishOne(w http.ResponseWriter, r *http.Request, m Message) e
 	if err := topic.Validate(m.Topic); err != nil {
 		return refuseTopic(err)
 	}
+	if !mayPublish(r, m.Topic) {
+		return refuse(http.StatusForbidden, "topic_forbidden", "the token may not publish to this topic")
+	}
 	if err := checkID(m.ID); err != nil {
 		return err
 	}

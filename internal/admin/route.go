@@ -16,24 +16,25 @@ type route struct {
 	name    string                                             // label of the metrics
 	methods []string                                           // nil: it looks for itself
 	serve   func(w http.ResponseWriter, r *http.Request) error // nil, or what to answer
+	needs   need                                               // what a client must be allowed
 }
 
 func (s *Server) routes() []route {
 	get, post := []string{http.MethodGet, http.MethodHead}, []string{http.MethodPost}
 	return []route{
-		{"/ring", "ring", get, s.serveRing},
-		{"/metrics", "metrics", get, plain(s.deps.Metrics.ServeHTTP)},
-		{"/healthz", "healthz", get, s.serveHealth},
-		{"/readyz", "readyz", get, s.serveReady},
-		{"/publish", "publish", post, s.servePublish},
-		{"/publish/", "publish", post, s.servePublishRaw},
-		{"/policy", "policy", append(get, http.MethodPut, http.MethodPost), s.servePolicy},
-		{"/pins", "pins", get, s.servePins},
-		{"/pins/", "pins", []string{http.MethodGet, http.MethodPut, http.MethodPost, http.MethodDelete}, s.servePin},
-		{"/dedicated/", "dedicated", []string{http.MethodPut, http.MethodPost, http.MethodDelete}, s.serveDedicated},
-		{"/drain", "drain", post, s.serveDrain},
-		{"/debug/pprof/", "pprof", append(get, http.MethodPost), servePprof},
-		{"/", "other", nil, s.serveRoot},
+		{"/ring", "ring", get, s.serveRing, needsAdmin},
+		{"/metrics", "metrics", get, plain(s.deps.Metrics.ServeHTTP), needsMetrics},
+		{"/healthz", "healthz", get, s.serveHealth, needsNothing},
+		{"/readyz", "readyz", get, s.serveReady, needsNothing},
+		{"/publish", "publish", post, s.servePublish, needsPublish},
+		{"/publish/", "publish", post, s.servePublishRaw, needsPublish},
+		{"/policy", "policy", append(get, http.MethodPut, http.MethodPost), s.servePolicy, needsAdmin},
+		{"/pins", "pins", get, s.servePins, needsAdmin},
+		{"/pins/", "pins", []string{http.MethodGet, http.MethodPut, http.MethodPost, http.MethodDelete}, s.servePin, needsAdmin},
+		{"/dedicated/", "dedicated", []string{http.MethodPut, http.MethodPost, http.MethodDelete}, s.serveDedicated, needsAdmin},
+		{"/drain", "drain", post, s.serveDrain, needsAdmin},
+		{"/debug/pprof/", "pprof", append(get, http.MethodPost), servePprof, needsAdmin},
+		{"/", "other", nil, s.serveRoot, needsAdmin},
 	}
 }
 
@@ -50,7 +51,13 @@ func (s *Server) handler() http.Handler {
 		h.Set("Cache-Control", "no-store")
 		rt := find(routes, r.URL.EscapedPath())
 		var err error
+		r, no := s.cfg.Trust.check(r, rt.needs)
 		switch {
+		case no != nil:
+			if no.status == http.StatusUnauthorized {
+				h.Set("WWW-Authenticate", "Bearer")
+			}
+			err = no
 		case cross.Check(r) != nil:
 			err = refuse(http.StatusForbidden, "cross_origin", "a page of another site must not use the admin port")
 		case rt.methods != nil && !slices.Contains(rt.methods, r.Method):

@@ -13,10 +13,18 @@ type Dev struct {
 	// Without one, messages live in this process and end with it.
 	Redis RedisURL `placeholder:"URL" example:"redis://127.0.0.1:6379" help:"Redis server; by default one inside this process."`
 
+	// The page can be used by whoever reaches it.
+	AdminOpen bool `help:"Let everybody use an admin port, and the page, that other machines can reach."`
+
+	TopicRules
+
 	Logging
 }
 
 // Validate checks what concerns more than one setting.
 func (d *Dev) Validate() error {
+	if err := (&AdminTrust{AdminOpen: d.AdminOpen}).validate(d.Admin); err != nil {
+		return err
+	}
 	return distinct([]string{"listen", "admin"}, []Addr{d.Listen, d.Admin})
 }

@@ -1,6 +1,7 @@
 package config
 
 import (
+	"errors"
 	"fmt"
 	"time"
 )
@@ -16,11 +17,14 @@ type Gateway struct {
 	Admin  Addr `default:"127.0.0.1:9201" help:"Address of the admin port: ring, metrics, publish, drain. Keep it inside."`
 	Gossip Addr `default:"127.0.0.1:7947" help:"Address for gossip, TCP and UDP."`
 
+	AdminTrust
 	Cluster
 	// A gateway of weight 2 gets twice the slots of one with weight 1.
 	Weight int `group:"Cluster" default:"1" min:"1" max:"16" help:"Share of the ring."`
 
 	Streams
+	Auth
+	Origins
 
 	// 0 takes what the descriptor limit allows.
 	MaxSessions int `group:"Sessions" default:"0" min:"0" help:"Sessions at most; 0 for as many as the descriptor limit allows."`
@@ -68,6 +72,8 @@ type Gateway struct {
 	// So that a client that comes back finds it.
 	LogLinger time.Duration `group:"Memory" default:"1m" min:"1s" max:"24h" help:"How long a topic's log outlives its last session."`
 
+	TopicRules
+
 	// 0 takes one for each core that Go uses.
 	Loops int `group:"Engine" default:"0" min:"0" max:"256" help:"Event loops; 0 for one per core."`
 	// For systems without epoll, and to compare.
@@ -81,6 +87,9 @@ func (g *Gateway) Validate() error {
 	if err := g.Cluster.validate(); err != nil {
 		return err
 	}
+	if err := g.AdminTrust.validate(g.Admin); err != nil {
+		return err
+	}
 	if g.LogBytes > g.LogTotalBytes {
 		return fmt.Errorf("log-bytes (%v) is larger than log-total-bytes (%v)", g.LogBytes, g.LogTotalBytes)
 	}
@@ -92,6 +101,9 @@ func (g *Gateway) Validate() error {
 	}
 	if g.StaleAfter < 3*g.Beacon {
 		return fmt.Errorf("stale-after (%v) must be three times beacon (%v) or more", g.StaleAfter, g.Beacon)
+	}
+	if err := errors.Join(g.Auth.validate(g.HandshakeTimeout, g.MaxHeader), g.Auth.validateOrigins(g.Origins)); err != nil {
+		return err
 	}
 	for _, s := range g.Static {
 		if s.Name == string(g.ID) {

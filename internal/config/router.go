@@ -16,8 +16,10 @@ type Router struct {
 	// A router owns nothing, so that its name need not be stable.
 	ID ID `placeholder:"NAME" example:"router-1" help:"Name of this router in the ring; by default the host's name and a random part."`
 
+	AdminTrust
 	Cluster
 	Streams
+	Origins
 
 	// A client's connection costs two descriptors; 0 takes what the descriptor limit allows.
 	MaxSessions int `group:"Sessions" default:"0" min:"0" help:"Sessions at most; 0 for as many as the descriptor limit allows."`
@@ -62,6 +64,8 @@ type Router struct {
 	// Longer ones are answered with 414.
 	MaxURL Size `name:"max-url" group:"Limits" default:"2KiB" min:"256B" max:"16KiB" help:"Longest request target."`
 
+	ClientAddr
+
 	// A successor connects there; it must be of the same user. SIGUSR2 needs none: it starts the successor itself.
 	TakeoverSocket string `group:"Takeover" placeholder:"PATH" example:"/run/ringside/takeover" help:"Where a new process may take this one's place: a UNIX socket."`
 	// Everything else in the configuration is read anew; the listeners stay as they are.
@@ -78,6 +82,9 @@ type Router struct {
 // Validate checks what concerns more than one setting.
 func (r *Router) Validate() error {
 	if err := r.Cluster.validate(); err != nil {
+		return err
+	}
+	if err := r.AdminTrust.validate(r.Admin); err != nil {
 		return err
 	}
 	if r.DialTimeout > r.HandshakeTimeout {

@@ -28,6 +28,7 @@ var areas = []struct{ prefix, title string }{
 	{"ringside_router_", "Routers: clients' connections, and the gateways behind them."},
 	{"ringside_gateway_", "Gateways: sessions, and what they are handed."},
 	{"ringside_stream_", "Redis: publishing on every node, tails on gateways."},
+	{"ringside_auth_", "Authentication, of each gateway: see docs/SECURITY.md."},
 	{"ringside_gossip_", "Membership, as each node sees it."},
 	{"ringside_admin_", "The admin port of each node."},
 	{"ringside_build_", "The program."},

@@ -16,10 +16,15 @@ var mayImport = map[string][]string{
 	"gossip": {"ring"},
 	// They import neither each other nor gossip: they are handed func() *ring.Ring.
 	"router":  {"ring", "leg", "internal/..."},
-	"gateway": {"ring", "leg", "stream", "internal/..."},
+	"gateway": {"ring", "leg", "stream", "gateway/auth", "internal/..."},
+	// It knows no sessions.
+	"gateway/auth":        {"gateway/auth/apprpc", "internal/topic"},
+	"gateway/auth/apprpc": {},
 
+	"internal/admission":  {},
 	"internal/topic":      {},
 	"internal/backoff":    {},
+	"internal/topicrule":  {"internal/topic"},
 	"internal/fault":      {},
 	"internal/position":   {},
 	"internal/wsframe":    {},
@@ -27,7 +32,9 @@ var mayImport = map[string][]string{
 	"internal/config":     {},
 	"internal/handover":   {},
 	"internal/metrics":    {},
-	"internal/admin":      {"ring", "internal/backoff", "internal/metrics", "internal/position", "internal/topic"},
+	"internal/certs":      {},
+	"internal/origin":     {},
+	"internal/admin":      {"ring", "internal/backoff", "internal/certs", "internal/metrics", "internal/position", "internal/topic"},
 	"internal/admin/page": {},
 
 	"internal/repo":        {},
@@ -35,7 +42,7 @@ var mayImport = map[string][]string{
 	"internal/e2e":         {"internal/position", "internal/testcluster"},
 	"internal/observe":     {},
 
-	"cmd/ringside":   {"ring", "leg", "stream", "gossip", "router", "gateway", "internal/..."},
+	"cmd/ringside":   {"ring", "leg", "stream", "gossip", "router", "gateway", "gateway/auth", "internal/..."},
 	"scripts/bench":  {"internal/..."},
 	"scripts/page":   {"internal/testcluster"},
 	"scripts/rehome": {"internal/..."},
@@ -48,9 +55,14 @@ var onlyIn = map[string][]string{
 	"github.com/hashicorp/memberlist":         {"gossip"},
 	"github.com/redis/rueidis":                {"stream"},
 	"github.com/fasthttp/websocket":           {"gateway", "cmd/ringside", "internal/testcluster", "internal/e2e", "scripts/"},
+	"github.com/pires/go-proxyproto":          {"router"},
 	"github.com/alicebob/miniredis/v2":        {"cmd/ringside"},
 	"github.com/alecthomas/kong":              {"internal/config", "cmd/ringside"},
-	"gopkg.in/yaml.v3":                        {"internal/config"},
+	"github.com/golang-jwt/jwt/v5":            {"gateway/auth"},
+	"github.com/MicahParks/jwkset":            {"gateway/auth"},
+	"github.com/sony/gobreaker/v2":            {"gateway/auth"},
+	"google.golang.org/grpc":                  {"gateway/auth", "gateway/auth/apprpc"},
+	"gopkg.in/yaml.v3":                        {"internal/config", "internal/topicrule"},
 	"github.com/HdrHistogram/hdrhistogram-go": {"scripts/"},
 	"golang.org/x/sys":                        {"internal/eventloop"}, // and files called *_linux.go
 }
