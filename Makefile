@@ -105,6 +105,11 @@ latency: build ## Measure the way of a message from publish to socket, and write
 	scripts/setup redis-server
 	$(GO) run ./scripts/bench latency -binary $(BINARY) $(LATENCYFLAGS)
 
+.PHONY: hot
+hot: build ## Measure what one topic with nine tenths of the sessions does to the others, and write docs/HOT.md (about 2 minutes)
+	scripts/setup redis-server
+	$(GO) run ./scripts/bench hot -binary $(BINARY) $(HOTFLAGS)
+
 .PHONY: fuzz
 fuzz: ## Run each fuzz target for FUZZTIME (30s)
 	scripts/fuzz $(FUZZTIME)

@@ -8,6 +8,7 @@ import (
 	"github.com/valyala/fasthttp"
 
 	"github.com/ringside-edge/ringside/gateway/auth"
+	"github.com/ringside-edge/ringside/internal/backoff"
 	"github.com/ringside-edge/ringside/leg"
 )
 
@@ -171,7 +172,7 @@ func (s *session) turnAway(reason closeReason, no *refusal) {
 	case no.status == fasthttp.StatusUnauthorized:
 		code = codeUnauthorized
 	case no.retry > 0:
-		code, delay = codeTryLater, reconnectDelay(backoffMax).Milliseconds()
+		code, delay = codeTryLater, s.worker.g.policy().Over(backoff.Widest).Milliseconds()
 		text = `{"error":"` + no.reason + `","reconnect":` + strconv.FormatInt(delay, 10) + "}"
 	}
 	if s.format != formatSSE {

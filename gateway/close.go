@@ -43,14 +43,6 @@ const (
 	codeTryLater    = 1013
 )
 
-// The backoff policy that the welcome carries.
-const (
-	backoffMin    = 200 * time.Millisecond
-	backoffMax    = 30 * time.Second
-	backoffFactor = 2
-	backoffJitter = 0.5
-)
-
 // finish ends the session with word to the client when to come back.
 func (s *session) finish(reason closeReason, delay time.Duration) {
 	code := uint16(codeTryLater)

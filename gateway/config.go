@@ -10,6 +10,7 @@ import (
 
 	"go.uber.org/zap"
 
+	"github.com/ringside-edge/ringside/internal/backoff"
 	"github.com/ringside-edge/ringside/internal/bridge"
 	"github.com/ringside-edge/ringside/internal/eventloop"
 	"github.com/ringside-edge/ringside/internal/origin"
@@ -62,14 +63,16 @@ type Config struct {
 	firstProbe time.Duration // 1s: until the first session of a stale slot is offered: when it is Redis that hangs, all gateways have noticed by then
 }
 
-// Deps are what a gateway works with. All are required.
+// Deps are what a gateway works with. All are required but the policy.
 type Deps struct {
-	Ring    func() *ring.Ring                // the present placement; never nil
-	Changed func() (<-chan struct{}, func()) // a subscription to changes of Ring, and its end
-	Stream  *stream.Client                   // run by the caller
-	Keys    *leg.Keyring                     // what makes a router's headers credible
-	Log     *zap.Logger
-	Access  *Access // who may follow what; nil: everybody everything
+	Ring          func() *ring.Ring                // the present placement; never nil
+	Changed       func() (<-chan struct{}, func()) // a subscription to changes of Ring, and its end
+	Policy        func() backoff.Policy            // by which clients come back; nil: the default
+	PolicyChanged func() (<-chan struct{}, func()) // like Changed, for Policy; nil: it never does
+	Stream        *stream.Client                   // run by the caller
+	Keys          *leg.Keyring                     // what makes a router's headers credible
+	Log           *zap.Logger
+	Access        *Access // who may follow what; nil: everybody everything
 	// TLS is spoken by who connects; nil for none. The connections are carried by Bridges, which are run by whoever has made them and
 	// which are needed then.
 	TLS     *tls.Config

@@ -71,7 +71,7 @@ func (w *worker) drainSome(n float64) {
 func (s *session) goElsewhere() {
 	g := s.worker.g
 	if !s.onLeg {
-		s.finish(closeDrain, reconnectDelay(min(g.cfg.DrainWindow, backoffMax)))
+		s.finish(closeDrain, g.policy().Over(g.cfg.DrainWindow))
 		return
 	}
 	s.goBy = s.worker.loop.Now() + g.cfg.MoveGrace.Milliseconds()

@@ -141,6 +141,7 @@ func (g *Gateway) Run(ctx context.Context) error {
 	run(func() error { return g.tailer.Run(ctx) })
 	run(func() error { g.tails.run(ctx, g.tailer.Want); return nil })
 	run(func() error { g.watchFreshness(ctx); return nil })
+	run(func() error { g.watchPolicy(ctx); return nil })
 	run(func() error { return g.server.Serve(g.ln) })
 	// The guard outlives the sessions, whose ends it is told.
 	guard, stopGuard := context.WithCancel(context.Background())

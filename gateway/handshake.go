@@ -4,6 +4,7 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
+	"math"
 	"math/rand/v2"
 	"net"
 	"strconv"
@@ -33,6 +34,7 @@ type request struct {
 	renewed []byte // goesOn: its ticket, sealed anew; nil when that is not due
 	stale   bool   // it may be stale: better than to be without a gateway
 	session uint64 // its ID
+	policy  uint32 // version of the backoff policy that its client knows; of a session that goes on
 	client  string // the client's address; of a session on a leg
 
 	grant   *auth.Grant // nil for an open topic's
@@ -56,8 +58,10 @@ func refuse(status int, reason, format string, args ...any) *refusal {
 	return &refusal{status: status, reason: reason, message: fmt.Sprintf(format, args...)}
 }
 
-// retryAfter is what a client is told that comes while the gateway can't take it; routers go to the next shard.
-const retryAfter = 2 * time.Second
+// busy is the refusal of a client that comes while the gateway can't take it; routers go to the next shard.
+func (g *Gateway) busy(reason, message string) *refusal {
+	return &refusal{fasthttp.StatusServiceUnavailable, reason, message, g.policy().Soon(), false}
+}
 
 func (g *Gateway) newServer() *fasthttp.Server {
 	return &fasthttp.Server{
@@ -140,11 +144,11 @@ func (g *Gateway) handleSession(ctx *fasthttp.RequestCtx) {
 func (g *Gateway) admit(req *request) *refusal {
 	switch {
 	case g.draining.Load():
-		return &refusal{fasthttp.StatusServiceUnavailable, "draining", "this gateway drains", retryAfter, false}
+		return g.busy("draining", "this gateway drains")
 	case !req.stale && !g.slots[g.slotOf(req.topic)].vouches():
-		return &refusal{fasthttp.StatusServiceUnavailable, "stale", "what this gateway knows of the topic is too old", retryAfter, false}
+		return g.busy("stale", "what this gateway knows of the topic is too old")
 	case !g.reserve():
-		return &refusal{fasthttp.StatusServiceUnavailable, "full", "this gateway has all the sessions that it takes", retryAfter, false}
+		return g.busy("full", "this gateway has all the sessions that it takes")
 	}
 	return nil
 }
@@ -316,7 +320,7 @@ func (g *Gateway) acceptSSE(ctx *fasthttp.RequestCtx, req *request) {
 
 // legFields are the header fields by which the answer is a leg's.
 func (g *Gateway) legFields(req *request) [][2]string {
-	fs := [][2]string{{leg.HeaderLeg, leg.Version}, {leg.HeaderShard, g.cfg.ID}}
+	fs := [][2]string{{leg.HeaderLeg, leg.Version}, {leg.HeaderShard, g.cfg.ID}, {leg.HeaderPolicy, g.policyHeader()}}
 	if req.sealed != nil {
 		fs = append(fs, [2]string{leg.HeaderTicket, leg.TicketText(req.sealed)})
 	}
@@ -338,7 +342,7 @@ func (g *Gateway) handOver(c net.Conn, req *request, head []byte) {
 		g.log.Debug("a session's socket is without its options", zap.Error(err)) // the peer is gone already
 	}
 	w := g.byLoop[g.group.Next()]
-	s := &session{worker: w, id: req.session, format: req.format, onLeg: req.onLeg, access: newAccess(req)}
+	s := &session{worker: w, id: req.session, format: req.format, onLeg: req.onLeg, access: newAccess(req), policy: req.policy}
 	a := &arrival{
 		session: s, fd: fd, topic: req.topic, since: req.since, resumed: req.resumed, goesOn: req.goesOn, head: head, early: early,
 		refused: req.refused,
@@ -367,7 +371,7 @@ func (g *Gateway) refuse(ctx *fasthttp.RequestCtx, no *refusal) {
 	case no.status == fasthttp.StatusUnauthorized:
 		ctx.Response.Header.Set("WWW-Authenticate", "Bearer")
 	case no.retry > 0:
-		ctx.Response.Header.Set("Retry-After", strconv.Itoa(int(no.retry.Seconds())))
+		ctx.Response.Header.Set("Retry-After", strconv.Itoa(int(math.Ceil(no.retry.Seconds()))))
 	case no.status == fasthttp.StatusUpgradeRequired:
 		ctx.Response.Header.Set("Upgrade", "websocket")
 	case no.status == fasthttp.StatusMethodNotAllowed:

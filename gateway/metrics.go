@@ -52,6 +52,7 @@ type workerCounts struct {
 	bytesIn    atomic.Uint64
 	heartbeats atomic.Uint64
 	skipped    atomic.Uint64
+	policies   atomic.Uint64
 	full       atomic.Uint64 // gauge: sessions whose socket is full
 	leaving    atomic.Uint64 // gauge: sessions told to go elsewhere
 	_          [64]byte
@@ -139,6 +140,7 @@ var (
 	descBytesOut   = desc("sent_bytes_total", "Bytes handed to sessions' sockets.")
 	descBytesIn    = desc("received_bytes_total", "Bytes received from sessions' sockets.")
 	descHeartbeats = desc("heartbeats_total", "Heartbeats handed to sessions.")
+	descPolicies   = desc("policies_total", "Sessions told of a changed backoff policy.")
 	descGaps       = desc("gaps_total", "Gaps that sessions were told of, by reason.", "reason")
 	descTopics     = desc("topics", "Topics that have a session here, or had one lately.")
 	descLogBytes   = desc("log_bytes", "Bytes that the topics' logs hold in memory.")
@@ -184,6 +186,7 @@ func (g *Gateway) Collect(ch chan<- prometheus.Metric) {
 	count(descUnkeyed, m.unkeyed.Load())
 	count(descEvicted, m.evicted.Load())
 	count(descHeartbeats, sum.heartbeats.Load())
+	count(descPolicies, sum.policies.Load())
 	count(descSqueezed, m.logSqueezed.Load())
 	count(descReads, m.replayReads.Load())
 	count(descReadErrors, m.replayErrors.Load())
@@ -239,6 +242,7 @@ func (g *Gateway) sum() *workerCounts {
 		sum.bytesIn.Add(w.counts.bytesIn.Load())
 		sum.heartbeats.Add(w.counts.heartbeats.Load())
 		sum.skipped.Add(w.counts.skipped.Load())
+		sum.policies.Add(w.counts.policies.Load())
 		sum.full.Add(w.counts.full.Load())
 		sum.leaving.Add(w.counts.leaving.Load())
 	}

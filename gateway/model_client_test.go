@@ -290,3 +290,4 @@ func (c *modelClient) LegMove()            {}
 func (c *modelClient) LegRenew([]byte)     {}
 func (c *modelClient) LegEnd()             {}
 func (c *modelClient) LegUnknown(leg.Kind) {}
+func (c *modelClient) LegTold(uint32)      {}

@@ -3,7 +3,6 @@ package gateway
 import (
 	"encoding/json"
 	"fmt"
-	"math/rand/v2"
 	"slices"
 	"strconv"
 	"time"
@@ -23,13 +22,10 @@ func encodeGreeting(s *session, sub *sub) []byte {
 	case s.format == formatRaw:
 		return nil
 	case s.format == formatSSE:
-		retry := 1000 + rand.IntN(2000) // EventSource has no backoff of its own: at least spread the returns
-		return fmt.Appendf(nil, "retry: %d\nid: %s\n\n", retry, at)
+		return fmt.Appendf(nil, "retry: %d\nid: %s\n\n", s.worker.policy.Steady().Milliseconds(), at)
 	case sub.first:
-		return text(fmt.Appendf(nil, `{"type":"welcome","session":"%016x","topic":%s,"position":"%s","heartbeat":%d,%s`+
-			`"backoff":{"min":%d,"max":%d,"factor":%d,"jitter":%v},"resume":"%s"}`,
-			s.id, sub.feed.topic.quoted, at, s.worker.g.cfg.Heartbeat.Milliseconds(), s.expiry(),
-			backoffMin.Milliseconds(), backoffMax.Milliseconds(), backoffFactor, backoffJitter,
+		return text(fmt.Appendf(nil, `{"type":"welcome","session":"%016x","topic":%s,"position":"%s","heartbeat":%d,%s"backoff":%s,"resume":"%s"}`,
+			s.id, sub.feed.topic.quoted, at, s.worker.g.cfg.Heartbeat.Milliseconds(), s.expiry(), s.worker.policy.json,
 			s.worker.g.resumePass(s.id, time.Now())))
 	}
 	return encodeSubscribed(sub)

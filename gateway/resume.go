@@ -52,7 +52,8 @@ func (g *Gateway) parseTicket(ctx *fasthttp.RequestCtx) (*request, *refusal) {
 	}
 	renewed := g.deps.Keys.Renewed(sealed)
 	return &request{
-		topic: t.Topic, since: t.Since, resumed: t.Resumed, format: format(t.Format), onLeg: true, goesOn: true,
+		policy: knownPolicy(ctx.Request.Header.Peek(leg.HeaderPolicy)),
+		topic:  t.Topic, since: t.Since, resumed: t.Resumed, format: format(t.Format), onLeg: true, goesOn: true,
 		session: t.Session, client: t.Client, grant: grant, sealed: orSealed(renewed, sealed), renewed: renewed, stale: len(ctx.Request.Header.Peek(leg.HeaderStale)) > 0,
 	}, nil
 }
@@ -159,6 +160,9 @@ func (s *session) goOn() {
 		if s.conn.Open() && s.find(t.Name) == nil {
 			s.follow(s.sub(t.Name, r.topic), t)
 		}
+	}
+	if s.worker.telling == 0 {
+		s.tellPolicy()
 	}
 	if len(r.got) > 0 && s.conn.Open() && !s.closing && s.format != formatSSE {
 		s.frames(r.got)

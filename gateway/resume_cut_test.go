@@ -135,6 +135,7 @@ func (f *follower) LegAck(n uint64) {
 func (f *follower) LegMove()              { f.moves++ }
 func (f *follower) LegRenew([]byte)       {}
 func (f *follower) LegEnd()               { f.t.Error("the session was ended") }
+func (f *follower) LegTold(uint32)        {}
 func (f *follower) LegUnknown(k leg.Kind) { f.t.Errorf("a record of kind %d", k) }
 func (f *follower) has(last string) bool  { return bytes.Contains(f.client, []byte(last)) }
 func (f *follower) until(last string)     { f.read(1<<40, func() bool { return f.has(last) }) }

@@ -6,6 +6,7 @@ import (
 
 	"go.uber.org/zap"
 
+	"github.com/ringside-edge/ringside/internal/backoff"
 	"github.com/ringside-edge/ringside/internal/eventloop"
 	"github.com/ringside-edge/ringside/internal/fault"
 	"github.com/ringside-edge/ringside/internal/position"
@@ -39,6 +40,7 @@ type session struct {
 	full     bool        // the socket takes no more; Writable follows
 	closing  bool        // the last bytes are on their way
 	reason   closeReason // closing: why
+	policy   uint32      // version of the backoff policy that the client knows; 0: none
 	nextBeat int64       // loop time, ms
 	since    int64       // full: when it last took something; closing: when it ends at the latest
 	goBy     int64       // told to go elsewhere: when it must have gone; else 0
@@ -364,6 +366,7 @@ func (s *session) flush() {
 	}
 	s.worker.counts.full.Add(^uint64(0))
 	s.subs(func(sub *sub) { sub.late = true })
+	s.tellPolicy()
 	s.subs((*sub).advance)
 }
 
@@ -415,8 +418,11 @@ func (s *session) Sweep(_ *eventloop.Conn, now int64) {
 		return
 	}
 	if s.resume != nil && s.resume.first != nil && now-s.resume.first.since > cfg.ReplayTimeout.Milliseconds() && !s.resume.first.excused() {
-		s.finish(closeNoReplay, reconnectDelay(backoffMax)) // the message that its client has a part of does not come
+		s.finish(closeNoReplay, s.worker.g.policy().Over(backoff.Widest)) // the message that its client has a part of does not come
 		return
+	}
+	if s.worker.telling == 0 { // else its turn comes
+		s.tellPolicy()
 	}
 	beat := now >= s.nextBeat && s.resume == nil
 	if beat {
@@ -432,7 +438,7 @@ func (s *session) Sweep(_ *eventloop.Conn, now int64) {
 			told = true
 		}
 		if sub.state != subLive && !s.blocked() && now-sub.since > cfg.ReplayTimeout.Milliseconds() && !sub.excused() {
-			s.finish(closeNoReplay, reconnectDelay(backoffMax))
+			s.finish(closeNoReplay, s.worker.g.policy().Over(backoff.Widest))
 		}
 	})
 	if beat && !told && s.format != formatSSE && !s.blocked() {

@@ -3,6 +3,7 @@ package gateway
 import (
 	"fmt"
 
+	"github.com/ringside-edge/ringside/internal/backoff"
 	"github.com/ringside-edge/ringside/internal/position"
 	"github.com/ringside-edge/ringside/internal/topicrule"
 	"github.com/ringside-edge/ringside/leg"
@@ -103,6 +104,6 @@ func (s *sub) tooSlow() bool {
 	if s.feed.topic.rule.Slow != topicrule.SlowClose {
 		return false
 	}
-	s.session.finish(closeSlow, reconnectDelay(backoffMax))
+	s.session.finish(closeSlow, s.session.worker.g.policy().Over(backoff.Widest))
 	return true
 }

@@ -155,6 +155,9 @@ func (s *sub) greet(at position.Position) {
 	s.greeted = true
 	ses := s.session
 	r := newRecord(leg.Data, s.feed.topic.num, at, encodeGreeting(ses, s))
+	if s.first {
+		ses.policy = ses.worker.policy.version
+	}
 	ses.control(r.bytes(ses.onLeg))
 }
 

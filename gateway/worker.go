@@ -1,7 +1,6 @@
 package gateway
 
 import (
-	"math/rand/v2"
 	"time"
 
 	"github.com/ringside-edge/ringside/internal/eventloop"
@@ -29,6 +28,9 @@ type worker struct {
 	drainShare float64 // of a drain: sessions per tick; 0 before the first
 	leaving    exodus  // of stale slots
 
+	policy  *policy // that sessions are told
+	telling int     // sessions below this place may still have to be told
+
 	counts *workerCounts
 }
 
@@ -48,7 +50,7 @@ const (
 
 func newWorker(g *Gateway, l *eventloop.Loop, c *workerCounts) *worker {
 	ping := newRecord(leg.Beacon, 0, zeroPosition, wsframe.AppendFrame(nil, wsframe.Ping, nil))
-	return &worker{g: g, loop: l, feeds: make(map[string]*feed), counts: c, pings: ping.b}
+	return &worker{g: g, loop: l, feeds: make(map[string]*feed), counts: c, pings: ping.b, policy: newPolicy(g.policy())}
 }
 
 // feed is the loop's feed of a topic, made when there is none yet.
@@ -127,9 +129,4 @@ func gather(b []byte, s *session, entries []*entry, limit int) ([]byte, int) {
 		b = append(b, r...)
 	}
 	return b, len(entries)
-}
-
-// reconnectDelay chooses a delay for one client, so that the returns of all are spread.
-func reconnectDelay(spread time.Duration) time.Duration {
-	return backoffMin + rand.N(max(spread, time.Millisecond))
 }

@@ -21,14 +21,16 @@ import (
 
 // Config is how a node takes part.
 type Config struct {
-	Bind      string        // host:port to listen on, UDP and TCP; port 0 lets the system choose, no host means all
-	Advertise string        // host:port that others reach this node by; derived from Bind when empty
-	Join      []string      // host:port of seeds; names are resolved at every try
-	Cluster   string        // nodes of differently named clusters don't mix; "ringside"
-	Secret    string        // encrypts gossip; empty: it is in the clear
-	Accept    []string      // further secrets whose gossip is understood, while the secret is rotated; not without Secret
-	Self      ring.Member   // this node; Gossip and Load are filled in
-	Static    []ring.Member // shards outside of gossip
+	Bind      string             // host:port to listen on, UDP and TCP; port 0 lets the system choose, no host means all
+	Advertise string             // host:port that others reach this node by; derived from Bind when empty
+	Join      []string           // host:port of seeds; names are resolved at every try
+	Cluster   string             // nodes of differently named clusters don't mix; "ringside"
+	Secret    string             // encrypts gossip; empty: it is in the clear
+	Accept    []string           // further secrets whose gossip is understood, while the secret is rotated; not without Secret
+	Self      ring.Member        // this node; Gossip and Load are filled in
+	Static    []ring.Member      // shards outside of gossip
+	Wishes    func() ring.Wishes // what the settings ask of the placement; nil: nothing. Called after each of their changes
+	Settings  *Settings          // that the node spreads; nil: its own, which nobody sets
 
 	transport memberlist.Transport                                                  // of tests
 	resolve   func(ctx context.Context, network, host string) ([]netip.Addr, error) // of tests

@@ -23,8 +23,17 @@ func (d delegate) NodeMeta(int) []byte {
 	return b
 }
 
-// NotifyMsg implements memberlist.Delegate: a load. News goes on to others, because whom it concerns tells only a few.
+// NotifyMsg implements memberlist.Delegate: a load, or a setting. News goes on to others, because whom it concerns tells
+// only a few.
 func (d delegate) NotifyMsg(b []byte) {
+	if len(b) > 0 && b[0] == registerTag {
+		if r, err := decodeRegisterMessage(b); err == nil {
+			d.n.settings.received([]Register{r}, 0)
+		} else {
+			d.n.settings.received(nil, 1)
+		}
+		return
+	}
 	l, ok := decodeLoad(b)
 	if !ok {
 		d.n.metrics.badMessages.Add(1)
@@ -41,7 +50,7 @@ func (d delegate) GetBroadcasts(overhead, limit int) [][]byte {
 	return d.n.queue.GetBroadcasts(overhead, limit)
 }
 
-// LocalState implements memberlist.Delegate: all loads, so that a node that has just come knows them.
+// LocalState implements memberlist.Delegate: all loads and settings, so that a node that has just come knows them.
 func (d delegate) LocalState(bool) []byte {
 	loads := d.n.view.allLoads()
 	d.n.mu.Lock()
@@ -50,7 +59,7 @@ func (d delegate) LocalState(bool) []byte {
 	if own.seq > 0 {
 		loads = append(loads, own)
 	}
-	return appendLoads(nil, loads)
+	return appendRegisters(appendLoads(nil, loads), d.n.settings.every())
 }
 
 // MergeRemoteState implements memberlist.Delegate.
@@ -58,6 +67,7 @@ func (d delegate) MergeRemoteState(b []byte, _ bool) {
 	if len(d.n.view.merge(decodeLoads(b))) > 0 {
 		d.n.loads.Store(true)
 	}
+	d.n.settings.received(decodeRegisters(b))
 }
 
 // NotifyAlive implements memberlist.AliveDelegate: the state of a node that has left, kept by somebody who missed it,

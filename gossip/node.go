@@ -29,15 +29,17 @@ import (
 // Node is a member of the cluster. Its methods are safe for concurrent use.
 type Node struct {
 	// Fixed after New.
-	cfg     Config
-	log     *zap.Logger
-	list    *memberlist.Memberlist
-	queue   *memberlist.TransmitLimitedQueue // loads on their way
-	view    *view
-	metrics *metrics
-	name    string // per boot
-	boot    uint64 // when this node was started, ns
-	addr    string
+	cfg      Config
+	log      *zap.Logger
+	list     *memberlist.Memberlist
+	queue    *memberlist.TransmitLimitedQueue // loads and settings on their way
+	view     *view
+	settings *Settings
+	detach   func() // from settings
+	metrics  *metrics
+	name     string // per boot
+	boot     uint64 // when this node was started, ns
+	addr     string
 
 	ring  atomic.Pointer[ring.Ring]
 	dirty chan struct{} // the membership has changed
@@ -79,11 +81,16 @@ func New(cfg Config, log *zap.Logger) (*Node, error) {
 	}
 	n.queue = &memberlist.TransmitLimitedQueue{RetransmitMult: loadRetransmit, NumNodes: func() int { return 1 + n.view.size() }}
 	n.ring.Store(ring.New(nil)) // memberlist calls back before Create returns
+	if n.settings = cfg.Settings; n.settings == nil {
+		n.settings = NewSettings(cfg.Self.ID, log)
+	}
 	mc, err := n.memberlistConfig()
 	if err != nil {
 		return nil, err
 	}
+	n.detach = n.settings.attach(n)
 	if n.list, err = memberlist.Create(mc); err != nil {
+		n.detach()
 		return nil, fmt.Errorf("cannot start gossip on %s: %w", cfg.Bind, err)
 	}
 	n.addr = n.list.LocalNode().Address() // copied: memberlist writes to what it returns
@@ -190,9 +197,13 @@ func (n *Node) update(timeout time.Duration) error {
 
 // Close frees what New has taken, for a node that is never run. The others are told nothing.
 func (n *Node) Close() error {
+	n.detach()
 	n.vanish()
 	return n.list.Shutdown()
 }
+
+// settingsChanged makes a ring, whose input they may be.
+func (n *Node) settingsChanged() { signal(n.dirty) }
 
 // me is this node as the others shall see it.
 func (n *Node) me() peer {

@@ -41,6 +41,7 @@ func (n *Node) Run(ctx context.Context) error {
 	if err := n.Leave(leave); err != nil { // the others notice anyway
 		n.log.Info("the others may take this node for dead", zap.Error(err))
 	}
+	n.detach()
 	err := n.list.Shutdown()
 	wg.Wait() // a join that has begun ends by its own time-out
 	return err
@@ -79,11 +80,15 @@ func (n *Node) rebuild() {
 	n.building.Lock()
 	defer n.building.Unlock() // so that an older ring never replaces a newer one
 	members, replaced := n.view.members(n.me(), n.cfg.Static)
-	next := ring.New(members)
+	var wishes ring.Wishes
+	if n.cfg.Wishes != nil {
+		wishes = n.cfg.Wishes()
+	}
+	next := ring.NewWith(members, wishes)
 	was := n.ring.Swap(next)
 	n.noteClashes(replaced, time.Now())
 	changes := compare(was.Members(), next.Members())
-	if len(changes) == 0 {
+	if len(changes) == 0 && was.Version() == next.Version() {
 		return
 	}
 	n.metrics.changes.Add(1)

@@ -22,6 +22,7 @@ const (
 	HeaderClient = "Ringside-Client" // request: the client's address
 	HeaderAuth   = "Ringside-Auth"   // request: what [Keyring.Sign] returns
 	HeaderStale  = "Ringside-Stale"  // request to resume: a gateway that lags behind will do, the others have refused
+	HeaderPolicy = "Ringside-Policy" // answer, and request to resume: the version of the backoff policy that the client knows, in hexadecimal
 	HeaderFinal  = "Ringside-Final"  // answer of 503: other gateways would say the same, the client gets it
 	// HeaderFarewell asks the router, in the answer, for a [Farewell] when it takes the session elsewhere.
 	HeaderFarewell = "Ringside-Farewell"

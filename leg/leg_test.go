@@ -35,6 +35,7 @@ func (l *log) LegAck(n uint64)                           { l.add("ack %d", n) }
 func (l *log) LegMove()                                  { l.add("move") }
 func (l *log) LegRenew(sealed []byte)                    { l.add("renew %s", sealed) }
 func (l *log) LegEnd()                                   { l.add("end") }
+func (l *log) LegTold(v uint32)                          { l.add("told %d", v) }
 func (l *log) LegUnknown(k Kind)                         { l.add("unknown %d", k) }
 func (l *log) add(format string, args ...any) {
 	l.lines = append(l.lines, fmt.Sprintf(format, args...))
@@ -292,6 +293,7 @@ func (deaf) LegAck(uint64)                         {}
 func (deaf) LegMove()                              {}
 func (deaf) LegRenew([]byte)                       {}
 func (deaf) LegEnd()                               {}
+func (deaf) LegTold(uint32)                        {}
 func (deaf) LegUnknown(Kind)                       {}
 
 func BenchmarkStripOneRecord(b *testing.B) {

@@ -87,6 +87,12 @@ func (h Header) Acknowledged() uint64 {
 // Acknowledge is the position of a record of no topic that says: n bytes of the client's are done with.
 func Acknowledge(n uint64) position.Position { return position.Position{ID: position.ID{Ms: n}} }
 
+// Told is the position of a record of no topic that says: with its bytes the client has been told of the backoff policy of
+// this version. Readers that don't know it see no difference.
+func Told(version uint32) position.Position {
+	return position.Position{ID: position.ID{Seq: uint64(version)}}
+}
+
 // PutHeader writes h into the first [HeaderSize] bytes of b.
 func PutHeader(b []byte, h Header) {
 	_ = b[HeaderSize-1]

@@ -17,6 +17,8 @@ type Sink interface {
 	LegPosition(topic uint32, p position.Position)
 	// LegAck tells that the gateway is done with the first n bytes that the client has sent on this leg.
 	LegAck(n uint64)
+	// LegTold tells that the client has been told of the backoff policy of this version.
+	LegTold(version uint32)
 	// LegMove tells that the gateway wants the session to go elsewhere.
 	LegMove()
 	// LegRenew tells that the session has another sealed ticket, which is valid during the call.
@@ -148,6 +150,8 @@ func (s *Stripper) settle(h Header, body []byte, sink Sink) {
 	case Data, Beacon:
 		if h.Topic != 0 {
 			sink.LegPosition(h.Topic, h.Position)
+		} else if v := uint32(h.Position.ID.Seq); v != 0 {
+			sink.LegTold(v)
 		}
 	case Move:
 		sink.LegMove()

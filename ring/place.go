@@ -33,9 +33,11 @@ func (r *Ring) place(hash func(string, int) uint32) {
 		return
 	}
 	tokens := r.tokens(hash)
-	var walks [topic.Slots][]step
+	var walks [topic.Slots][]step // dedicated shards last: they are asked when nobody else is left
 	for slot := range walks {
-		walks[slot] = walk(tokens, uint32(slot)*slotWidth, len(r.shards))
+		w := walk(tokens, uint32(slot)*slotWidth, len(r.shards))
+		slices.SortStableFunc(w, func(a, b step) int { return cmp.Compare(r.rank(a.shard), r.rank(b.shard)) })
+		walks[slot] = w
 	}
 	for slot, shard := range match(walks[:], r.capacities()) {
 		m := r.shards[shard]
@@ -65,14 +67,25 @@ func (r *Ring) tokens(hash func(string, int) uint32) []token {
 	return ts
 }
 
+// rank is 1 for a dedicated shard and 0 for any other.
+func (r *Ring) rank(shard int) int {
+	if r.apart[r.shards[shard].ID] {
+		return 1
+	}
+	return 0
+}
+
 // capacities are how many slots each shard takes at most. Their sum is no less than the number of slots.
 func (r *Ring) capacities() []int {
 	total := 0
-	for _, m := range r.shards {
-		total += m.Weight
+	for i, m := range r.shards {
+		total += (1 - r.rank(i)) * m.Weight
 	}
 	cs := make([]int, len(r.shards))
 	for i, m := range r.shards {
+		if r.rank(i) == 1 {
+			continue
+		}
 		cs[i] = int(math.Ceil(Bound * topic.Slots * float64(m.Weight) / float64(total)))
 	}
 	return cs

@@ -15,6 +15,7 @@ import (
 	"encoding/binary"
 	"encoding/hex"
 	"slices"
+	"strconv"
 
 	"github.com/ringside-edge/ringside/internal/topic"
 )
@@ -36,22 +37,31 @@ type Ring struct {
 	owner   [topic.Slots]*Member   // nil without shards
 	prefs   [topic.Slots][]*Member // every shard, the owner first
 	owned   map[string][]int       // by shard ID, ascending
+	wishes  Wishes                 // normal
+	apart   map[string]bool        // the dedicated shards, by ID; never all of them
+	pins    map[uint32]pinned      // by key
 	version string
 }
 
 // New computes the ring of members. Active gateways are placed, static ones included; all others are only listed. Members
 // that share role and ID count once: an active one before any other, then the one with the smallest address.
-func New(members []Member) *Ring { return build(members, tokenAt) }
+func New(members []Member) *Ring { return NewWith(members, Wishes{}) }
 
-func build(members []Member, hash func(id string, i int) uint32) *Ring {
-	r := &Ring{members: unique(members)}
+// NewWith is New with what operators want. Wishes that concern members which are not placed change nothing.
+func NewWith(members []Member, wishes Wishes) *Ring { return build(members, wishes, tokenAt) }
+
+func build(members []Member, wishes Wishes, hash func(id string, i int) uint32) *Ring {
+	r := &Ring{members: unique(members), wishes: wishes.normal()}
 	for i := range r.members {
 		if m := &r.members[i]; m.Role == RoleGateway && m.State == StateActive {
 			r.shards = append(r.shards, m)
 		}
 	}
-	r.version = version(r.shards)
+	r.dedicate()
+	pins := r.effective()
+	r.version = version(r.shards, r.apart, pins)
 	r.place(hash)
+	r.pin(pins)
 	return r
 }
 
@@ -76,7 +86,7 @@ func unique(members []Member) []Member {
 }
 
 // version is a hash over everything that the placement depends on.
-func version(shards []*Member) string {
+func version(shards []*Member, apart map[string]bool, pins []Pin) string {
 	h := sha256.New()
 	field := func(s string) {
 		var n [8]byte
@@ -91,6 +101,17 @@ func version(shards []*Member) string {
 		var w [8]byte
 		binary.BigEndian.PutUint64(w[:], uint64(m.Weight))
 		h.Write(w[:])
+		if apart[m.ID] {
+			field("dedicated")
+		}
+	}
+	for _, p := range pins { // without wishes the version is that of programs that know none
+		field("pin")
+		field(p.Topic)
+		field(strconv.Itoa(len(p.Shards)))
+		for _, id := range p.Shards {
+			field(id)
+		}
 	}
 	return hex.EncodeToString(h.Sum(nil)[:8])
 }
@@ -133,5 +154,5 @@ func (r *Ring) Owned(id string) []int { return r.owned[id] }
 // With is the ring as it would be with m added, or in place of the member of the same role and ID.
 func (r *Ring) With(m Member) *Ring {
 	ms := slices.DeleteFunc(r.Members(), func(o Member) bool { return o.Role == m.Role && o.ID == m.ID })
-	return New(append(ms, m))
+	return NewWith(append(ms, m), r.wishes)
 }

@@ -175,9 +175,9 @@ func TestCollidingTokens(t *testing.T) {
 	for _, points := range []uint32{1, 2, 7} {
 		hash := func(_ string, i int) uint32 { return uint32(i) % points * (math.MaxUint32 / 8) }
 		ms := gateways(5)
-		r := build(ms, hash)
+		r := build(ms, Wishes{}, hash)
 		slices.Reverse(ms)
-		if owners(build(ms, hash)) != owners(r) {
+		if owners(build(ms, Wishes{}, hash)) != owners(r) {
 			t.Errorf("%d points: the order of the members decides", points)
 		}
 		for _, m := range ms {

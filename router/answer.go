@@ -30,6 +30,7 @@ type answer struct {
 	rest   []byte // what came behind the head already
 	leg    bool   // a session begins, and its bytes come in records
 	ticket []byte // of a leg; nil when the gateway gave none
+	policy uint32 // of a leg: version of the backoff policy that the client knows; 0 when the gateway does not say
 
 	farewell bool // of a leg: the gateway wants to know when the session goes elsewhere
 	final    bool // no other gateway would say anything else
@@ -96,7 +97,7 @@ type said struct {
 	accepts, protocols, framed  int
 	accept, protocol            []byte
 	extensions                  [][]byte
-	leg, ticket                 []byte
+	leg, ticket, policy         []byte
 	farewell, final             bool
 }
 
@@ -133,6 +134,8 @@ func (a *answer) read() (said, error) {
 			s.leg = f.value
 		case bytes.EqualFold(f.name, []byte(leg.HeaderTicket)):
 			s.ticket = f.value
+		case bytes.EqualFold(f.name, []byte(leg.HeaderPolicy)):
+			s.policy = f.value
 		case bytes.EqualFold(f.name, []byte(leg.HeaderFarewell)):
 			s.farewell = true
 		case bytes.EqualFold(f.name, []byte(leg.HeaderFinal)):
@@ -159,6 +162,9 @@ func (a *answer) begins(hs *handshake, own bool) (bool, error) {
 	if a.leg && s.ticket != nil {
 		if a.ticket, err = leg.ParseTicketText(string(s.ticket)); err != nil {
 			return false, badAnswer("its ticket is malformed")
+		}
+		if v, err := strconv.ParseUint(string(s.policy), 16, 32); err == nil { // else the next gateway tells the client anew
+			a.policy = uint32(v)
 		}
 	}
 	switch {

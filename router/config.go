@@ -12,6 +12,7 @@ import (
 	"github.com/valyala/fasthttp"
 	"go.uber.org/zap"
 
+	"github.com/ringside-edge/ringside/internal/backoff"
 	"github.com/ringside-edge/ringside/internal/bridge"
 	"github.com/ringside-edge/ringside/internal/eventloop"
 	"github.com/ringside-edge/ringside/internal/origin"
@@ -43,6 +44,9 @@ type Config struct {
 	RebalanceMin    int           // 100: sessions per second that are moved at least
 	RebalanceMax    int           // 2000: and at most, whatever the window
 
+	LoadFactor float64 // 1.25: how many times the mean a gateway's sessions may be before new ones go to the next
+	LoadFloor  int     // 100: sessions of a gateway up to which locality wins, for each unit of its weight
+
 	MaxUnacked    int // 128 KiB: bytes of a client's that a session keeps for its gateway to acknowledge
 	MaxHeader     int // 8 KiB: bytes of a request's head
 	MaxURL        int // 2 KiB: bytes of a request's target
@@ -63,8 +67,10 @@ type Config struct {
 type Deps struct {
 	ID   string            // the router's name in the ring, for its log
 	Ring func() *ring.Ring // the present placement; never nil; called for every handshake
-	Keys *leg.Keyring      // signs the handshakes towards gateways; nil: no legs, all upstreams are spliced raw
-	Log  *zap.Logger
+	// Policy is by which clients come back; nil: the default. Called for every client that is sent away.
+	Policy func() backoff.Policy
+	Keys   *leg.Keyring // signs the handshakes towards gateways; nil: no legs, all upstreams are spliced raw
+	Log    *zap.Logger
 	// TLS is spoken on the public port; nil for none. Its connections, and legs over TLS, are carried by Bridges, which are run
 	// by whoever has made them and which are needed then.
 	TLS     *tls.Config
@@ -123,6 +129,8 @@ func (c *Config) setDefaults(deps *Deps) error {
 	orElse(&c.RebalanceWindow, 30*time.Second)
 	orElse(&c.RebalanceMin, 100)
 	orElse(&c.RebalanceMax, 2000)
+	orElse(&c.LoadFactor, 1.25)
+	orElse(&c.LoadFloor, 100)
 	orElse(&c.MaxUnacked, 128<<10)
 	orElse(&c.MaxHeader, 8<<10)
 	orElse(&c.MaxURL, 2<<10)
@@ -165,11 +173,14 @@ func (c *Config) validate() error {
 		"detection time": int64(c.Detect), "re-homing wait": int64(c.RehomeWait), "re-homing limit": int64(c.RehomeAtOnce),
 		"re-homing rate": int64(c.RehomeRate), "settling time": int64(c.Settle), "rebalancing window": int64(c.RebalanceWindow),
 		"least rebalancing rate": int64(c.RebalanceMin), "largest rebalancing rate": int64(c.RebalanceMax),
-		"limit of unacknowledged bytes": int64(c.MaxUnacked), "URL limit": int64(c.MaxURL), "session limit": int64(c.MaxSessions),
+		"load floor": int64(c.LoadFloor), "limit of unacknowledged bytes": int64(c.MaxUnacked), "URL limit": int64(c.MaxURL), "session limit": int64(c.MaxSessions),
 	} {
 		if v <= 0 {
 			return fmt.Errorf("the %s must be positive", name)
 		}
+	}
+	if c.LoadFactor < 1.05 || c.LoadFactor > 100 { // also when it is no number
+		return fmt.Errorf("a load factor of %v: want 1.05 to 100", c.LoadFactor)
 	}
 	return nil
 }

@@ -41,6 +41,7 @@ type upstream struct {
 	answer *answer
 	own    bool   // one of our gateways, asked by a signed handshake
 	shard  *shard // which
+	member *ring.Member
 	buf    *[]byte
 }
 
@@ -77,7 +78,8 @@ func (u *upstream) flags() flags {
 // connect finds an upstream for the handshake, the slot's shards in the order of preference. What it returns has begun
 // the session, or else given an answer for the client.
 func (r *Router) connect(ctx context.Context, hs *handshake) (up *upstream, begins bool, no *refusal) {
-	shards := r.lastResorts(r.ring().Preference(hs.slot), r.now())
+	order, spills := r.spread.order(hs.topic, r.now())
+	shards := r.lastResorts(order, r.now())
 	if len(shards) == 0 {
 		return nil, false, refuse(fasthttp.StatusServiceUnavailable, reasonNoShard, "there is no gateway at present")
 	}
@@ -85,8 +87,15 @@ func (r *Router) connect(ctx context.Context, hs *handshake) (up *upstream, begi
 		if time.Until(hs.deadline) <= 0 || ctx.Err() != nil {
 			break
 		}
+		held := &r.shards.of(m).book.held // now, so that others see it coming
+		held.Add(1)
 		up, outcome, err := r.try(ctx, hs, m, i == len(shards)-1)
 		r.metrics.dials[outcome].Add(1)
+		if outcome != dialOK {
+			held.Add(-1)
+		} else if spills && m == order[0] {
+			r.spread.spilled.Add(1)
+		}
 		switch outcome {
 		case dialOK, dialOther:
 			return up, outcome == dialOK, nil
@@ -122,7 +131,7 @@ func (r *Router) try(ctx context.Context, hs *handshake, m *ring.Member, last bo
 	if err != nil {
 		return nil, outcome, err
 	}
-	up := &upstream{conn: c, wire: wire, own: own, buf: r.buffers.Get().(*[]byte)} //nolint:forcetypeassert // its New is ours
+	up := &upstream{conn: c, member: m, wire: wire, own: own, buf: r.buffers.Get().(*[]byte)} //nolint:forcetypeassert // its New is ours
 	if up.own {
 		up.shard = r.shards.of(m)
 	}

@@ -8,6 +8,7 @@ import (
 	"testing"
 	"time"
 
+	"github.com/ringside-edge/ringside/internal/backoff"
 	"github.com/ringside-edge/ringside/internal/wsframe"
 	"github.com/ringside-edge/ringside/leg"
 )
@@ -63,7 +64,7 @@ func TestDrain(t *testing.T) {
 		r := start(t, portable, func(c *Config, _ *Deps) { c.DrainWindow = window }, g, s)
 		leave := func(c *client, sse bool) {
 			delay, ok := sentAway(t, c.rest(), sse)
-			if !ok || delay < minDelay || delay > minDelay+window {
+			if !ok || delay < backoff.Default().Min || delay > backoff.Default().Min+window {
 				t.Errorf("not sent away with a delay within the window: %v", delay)
 			}
 			c.conn.Close()

@@ -1,10 +1,10 @@
 package router
 
 import (
-	"math/rand/v2"
 	"strconv"
 	"time"
 
+	"github.com/ringside-edge/ringside/internal/backoff"
 	"github.com/ringside-edge/ringside/internal/wsframe"
 )
 
@@ -47,21 +47,19 @@ const (
 // bytes.
 const closeGrace = 2 * time.Second
 
-// How long a client is told to stay away: at least minDelay, and at most maxCrashDelay when its gateway has crashed,
-// spread so that the sessions of a gateway don't come back all at once.
-const (
-	minDelay      = 200 * time.Millisecond
-	maxCrashDelay = 5 * time.Second
-)
-
-func crashDelay() time.Duration { return minDelay + rand.N(maxCrashDelay-minDelay) }
-
-// maxDelay is the most that a client is told to stay away.
-const maxDelay = 30 * time.Second
+// crashDelay is how long a client is told to stay away when its gateway has crashed: spread, so that the sessions of a
+// gateway don't come back all at once.
+func (r *Router) crashDelay() time.Duration { return r.policy().Soon() }
 
 // drainDelay is spread over the drain window.
-func (r *Router) drainDelay() time.Duration {
-	return minDelay + rand.N(min(r.cfg.DrainWindow, maxDelay))
+func (r *Router) drainDelay() time.Duration { return r.policy().Over(r.cfg.DrainWindow) }
+
+// policy is by which clients come back.
+func (r *Router) policy() backoff.Policy {
+	if r.deps.Policy == nil {
+		return backoff.Default()
+	}
+	return r.deps.Policy()
 }
 
 // clientEOF is called when the client sends nothing any more, and all that it had sent is passed on: the end is, too. It
@@ -94,7 +92,7 @@ func (s *session) passEnd() {
 // client is told when to come back. Any other raw upstream may still listen, so that its end is passed on as well.
 func (s *session) upstreamEOF() {
 	if !s.has(isLeg|clientEnded) && s.atBoundary() {
-		s.goAway(closeUpstream, crashDelay())
+		s.goAway(closeUpstream, s.w.r.crashDelay())
 		return
 	}
 	s.flags |= upstreamEnded
@@ -144,7 +142,7 @@ func (s *session) upstreamGone(reason closeReason) {
 		s.finish(reason, nil)
 		return
 	}
-	s.goAway(reason, crashDelay())
+	s.goAway(reason, s.w.r.crashDelay())
 }
 
 // leave sends the session away, for a reason of ours, at the next message boundary.

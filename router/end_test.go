@@ -10,6 +10,7 @@ import (
 	"testing"
 	"time"
 
+	"github.com/ringside-edge/ringside/internal/backoff"
 	"github.com/ringside-edge/ringside/internal/wsframe"
 	"github.com/ringside-edge/ringside/leg"
 )
@@ -74,7 +75,7 @@ func TestCrash(t *testing.T) {
 			switch {
 			case !told && rest != "":
 				t.Errorf("%s: got %q inside a message, want a plain close", name, rest)
-			case told && (!ok || delay < minDelay || delay > maxCrashDelay):
+			case told && (!ok || delay < backoff.Default().Min || delay > backoff.Default().SoonMost()):
 				t.Errorf("%s: got %q, want to be sent away for a while", name, rest)
 			}
 			c.conn.Close()
@@ -111,7 +112,7 @@ func TestRawCrash(t *testing.T) {
 			crash(f)
 			rest := c.rest()
 			delay, ok := sentAway(t, rest, false)
-			if ok != told || !told && rest != "" || told && (delay < minDelay || delay > maxCrashDelay) {
+			if ok != told || !told && rest != "" || told && (delay < backoff.Default().Min || delay > backoff.Default().SoonMost()) {
 				t.Errorf("behind %q: got %q", sent, rest)
 			}
 			c.conn.Close()
@@ -154,7 +155,7 @@ func TestRawEventStreamEnds(t *testing.T) {
 				rest = string(body)
 			}
 			delay, ok := sentAway(t, rest, true)
-			if ok != told || !told && rest != "" || told && (delay < minDelay || delay > maxCrashDelay) {
+			if ok != told || !told && rest != "" || told && (delay < backoff.Default().Min || delay > backoff.Default().SoonMost()) {
 				t.Errorf("%q behind %q: got %q", headers, sent, rest)
 			}
 			c.conn.Close()
@@ -406,7 +407,7 @@ func TestEventStreams(t *testing.T) {
 		f.write("data: 2\n\n")
 		c.want("data: 2\n\n")
 		f.conn.Close()
-		if delay, ok := sentAway(t, c.rest(), true); !ok || delay < minDelay || delay > maxCrashDelay {
+		if delay, ok := sentAway(t, c.rest(), true); !ok || delay < backoff.Default().Min || delay > backoff.Default().SoonMost() {
 			t.Errorf("got %v, %v, want a delay", delay, ok)
 		}
 		r.closedFor(closeUpstream) // though the client does not go

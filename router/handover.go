@@ -23,6 +23,7 @@ type sessionState struct {
 	Version  int         `json:"v"`
 	Flags    flags       `json:"flags"`
 	Slot     uint8       `json:"slot"`
+	Key      uint32      `json:"key,omitempty"` // of which Slot is the first byte; a predecessor of an earlier version has none
 	Reason   closeReason `json:"reason,omitempty"`
 	Moved    ticks       `json:"moved"`
 	Since    ticks       `json:"since,omitempty"`
@@ -59,6 +60,7 @@ type homeState struct {
 	Ticket []byte         `json:"ticket"`
 	Acked  uint64         `json:"acked"`
 	Begun  bool           `json:"begun"`
+	Told   uint32         `json:"told,omitempty"`
 	Half   string         `json:"half,omitempty"`
 	Topics []leg.Standing `json:"topics"`
 	Nums   []uint32       `json:"nums"`
@@ -75,7 +77,7 @@ const stateVersion = 1
 func (s *session) pack() (handover.Item, error) {
 	now := s.w.now()
 	st := sessionState{
-		Version: stateVersion, Flags: s.flags &^ (morePostedDown | morePostedUp), Slot: s.slot, Reason: s.reason,
+		Version: stateVersion, Flags: s.flags &^ (morePostedDown | morePostedUp), Slot: uint8(ring.SlotOf(s.key)), Key: s.key, Reason: s.reason,
 		Moved: now - s.moved, Since: now - s.since, Upstream: s.upstream.Open(), HalfWay: s.strip.HalfWay(), Carrier: s.carried(),
 	}
 	if wt := s.waiting; wt != nil {
@@ -86,7 +88,7 @@ func (s *session) pack() (handover.Item, error) {
 	}
 	if h := s.home; h != nil {
 		st.Home = &homeState{
-			Shard: h.shard.id, Addr: h.shard.addr, Ticket: h.ticket, Acked: h.acked, Begun: h.begun,
+			Shard: h.shard.id, Addr: h.shard.addr, Ticket: h.ticket, Acked: h.acked, Begun: h.begun, Told: h.told,
 			Wants: h.move != nil && h.move.reason == moveDrain, Farewell: h.farewell,
 		}
 		if h.half != (unique.Handle[string]{}) {
@@ -131,7 +133,7 @@ func closeAll(fds []int) {
 
 // unpack makes the session of a state; its descriptors are still to be added.
 func (r *Router) unpack(w *worker, st *sessionState) *session {
-	s := &session{w: w, flags: st.Flags, slot: st.Slot, reason: st.Reason}
+	s := &session{w: w, flags: st.Flags, key: st.key(), reason: st.Reason}
 	now := w.now()
 	s.moved, s.since = now-st.Moved, now-st.Since
 	s.strip.Restore(st.HalfWay)
@@ -141,7 +143,7 @@ func (r *Router) unpack(w *worker, st *sessionState) *session {
 	if h := st.Home; h != nil {
 		s.home = &home{
 			shard: r.shards.of(&ring.Member{ID: h.Shard, Addr: h.Addr, Role: ring.RoleGateway}), ticket: h.Ticket, acked: h.Acked, begun: h.Begun,
-			farewell: h.Farewell,
+			told: h.Told, farewell: h.Farewell,
 		}
 		if h.Half != "" {
 			s.home.half = unique.Make(h.Half)
@@ -156,6 +158,14 @@ func (r *Router) unpack(w *worker, st *sessionState) *session {
 		s.settle(was)
 	}
 	return s
+}
+
+// key is the session's.
+func (st *sessionState) key() uint32 {
+	if st.Key == 0 {
+		return uint32(st.Slot) << 24
+	}
+	return st.Key
 }
 
 // valid says what is wrong with a state; nil when nothing is.
@@ -204,6 +214,9 @@ func (a *adopt) Run() {
 			s.close(closeSetup)
 			return
 		}
+	}
+	if s.home != nil && a.state.Upstream {
+		s.home.count(true)
 	}
 	switch {
 	case s.has(homeless):

@@ -11,6 +11,7 @@ import (
 	"github.com/valyala/fasthttp"
 
 	"github.com/ringside-edge/ringside/internal/topic"
+	"github.com/ringside-edge/ringside/ring"
 )
 
 // handshake is a client's request for a session, understood. What it refers to is the server's: it is valid until
@@ -24,7 +25,7 @@ type handshake struct {
 	peer       netip.Addr // who sent the request to us: the client, or its nearest HTTP proxy
 	addr       netip.Addr // the client's address: no 4in6, no zone
 	client     string     // the same as text
-	slot       int        // of its topic
+	topic      uint32     // stands for its topic: ring.Key
 	block      []byte     // header fields as they came, up to and with the blank line
 
 	origin     string // of the page, as a browser tells it; empty for none
@@ -89,7 +90,7 @@ func (r *Router) parse(ctx *fasthttp.RequestCtx) (*handshake, *refusal) {
 func (hs *handshake) parseTopic(seen headSeen) *refusal {
 	name, err := topic.FromURI(hs.uri)
 	if err == nil {
-		hs.slot = topic.Slot(name)
+		hs.topic = ring.Key(name)
 		return nil
 	}
 	var te *topic.Error

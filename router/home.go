@@ -13,15 +13,26 @@ import (
 // home is what a session on a leg needs to go on at another gateway: the sealed ticket, and where the client stands in
 // every topic that it follows. It belongs to the session's loop.
 type home struct {
-	shard  *shard
-	ticket []byte
-	acked  uint64                // bytes of the client's that the gateway has acknowledged on this leg
-	topics []standing            // in no order
-	half   unique.Handle[string] // the topic of a message that is half way to the client, once its leg is gone
-	move   *move                 // under way; nil as a rule
-	begun  bool                  // a gateway has told of topics
+	shard   *shard
+	ticket  []byte
+	acked   uint64                // bytes of the client's that the gateway has acknowledged on this leg
+	topics  []standing            // in no order
+	half    unique.Handle[string] // the topic of a message that is half way to the client, once its leg is gone
+	move    *move                 // under way; nil as a rule
+	begun   bool                  // a gateway has told of topics
+	counted bool                  // as one of the shard's sessions
+	told    uint32                // version of the backoff policy that the client knows; 0: not known
 
 	farewell bool // its gateways want to be told when they lose it to another one
+}
+
+// count counts the session as one of its shard's, or no longer.
+func (h *home) count(is bool) {
+	if h.counted == is {
+		return
+	}
+	h.counted = is
+	h.shard.book.held.Add(int64(2*oneIf(is) - 1))
 }
 
 // standing is where a session stands in a topic: everything up to the position has been handed to the client.
@@ -84,6 +95,13 @@ func (s *session) LegAck(n uint64) {
 		s.flags |= legBroken
 	}
 	home.acked = n
+}
+
+// LegTold implements leg.Sink.
+func (s *session) LegTold(version uint32) {
+	if s.home != nil {
+		s.home.told = version
+	}
 }
 
 // LegMove implements leg.Sink.

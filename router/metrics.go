@@ -138,6 +138,8 @@ var (
 	descCarried   = desc("sessions_carried", "Sessions that came from a predecessor, which still carries their TLS.")
 	descMoves     = desc("moves_total", "Changes of gateways that have ended, by why they were made and how they ended.", "reason", "outcome")
 	descSilent    = desc("gateways_silent_total", "Times that a gateway's heartbeat fell silent though its connection had not broken.")
+	descSpilled   = desc("spilled_total", "New sessions that went past their preferred gateway because it had too many.")
+	descBound     = desc("load_bound", "Sessions that a gateway may have, for each unit of its weight, before new ones of topics that are not pinned go to the next.")
 	descHandover  = desc("handed_over_total", "Sessions given to a successor of this process, or taken from a predecessor.", "way")
 	descPulse     = desc("gateways", "Gateways of ours, by what their heartbeat connection tells.", "pulse")
 	descFrozen    = desc("ring_frozen", "1 while the last good ring stands in for a view that has lost too much at once.")
@@ -165,6 +167,7 @@ func (r *Router) Collect(ch chan<- prometheus.Metric) {
 	for state, name := range map[pulseState]string{pulseUnknown: "unknown", pulseUp: "up", pulseDown: "down", pulseSilent: "silent"} {
 		gauge(descPulse, float64(r.shards.count(state)), name)
 	}
+	gauge(descBound, r.spread.present())
 	gauge(descFrozen, float64(oneIf(r.placement.look().frozen)))
 	gauge(descWaiting, float64(r.sum(func(c *counts) *count { return &c.waiting })))
 	gauge(descSessions, float64(r.Sessions()))
@@ -221,6 +224,7 @@ func (r *Router) collectCounters(ch chan<- prometheus.Metric) {
 	}
 	counter(descHandover, r.metrics.handedOver.Load(), "given")
 	counter(descHandover, r.metrics.adopted.Load(), "taken")
+	counter(descSpilled, r.spread.spilled.Load())
 	counter(descSilent, r.metrics.silent.Load())
 	counter(descFallbacks, r.metrics.fallbacks.Load())
 	counter(descAccepts, r.metrics.acceptErrors.Load())

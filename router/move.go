@@ -55,8 +55,10 @@ func (o moveOutcome) String() string {
 // While it is moving the old leg goes on, and is let go of when the new one stands; while it is homeless the client waits.
 type move struct {
 	session *session
-	slot    int
+	key     uint32
+	to      *shard // of a rebalancing: where to, and nowhere else
 	ticket  []byte
+	told    uint32 // version of the backoff policy that the client knows
 	reason  moveReason
 	from    *shard // not there
 	began   time.Time
@@ -90,6 +92,7 @@ func (s *session) movable() bool {
 func (s *session) loseLeg() {
 	s.sayFarewell()
 	s.upstream.Close()
+	s.home.count(false)
 	s.home.lost(s.strip.Half())
 	s.strip.NextLeg()
 	s.flags &^= upstreamEnded | upstreamDeaf | legBroken
@@ -98,7 +101,10 @@ func (s *session) loseLeg() {
 }
 
 // lookForHome begins a move, in place of one that is under way for a lesser reason.
-func (s *session) lookForHome(reason moveReason) {
+func (s *session) lookForHome(reason moveReason) { s.moveTo(nil, reason) }
+
+// moveTo is lookForHome for a shard that has been chosen already, if to is not nil.
+func (s *session) moveTo(to *shard, reason moveReason) {
 	r := s.w.r
 	if m := s.home.move; m != nil {
 		if !m.urgent() && reason != moveCrash {
@@ -108,10 +114,13 @@ func (s *session) lookForHome(reason moveReason) {
 	}
 	now := r.now()
 	m := &move{
-		session: s, slot: int(s.slot), ticket: s.home.ticket, reason: reason, began: now, until: now.Add(r.cfg.RehomeWait), fd: -1,
+		session: s, key: s.key, ticket: s.home.ticket, told: s.home.told, reason: reason, began: now, until: now.Add(r.cfg.RehomeWait), to: to, fd: -1,
 	}
 	if reason == moveDrain || reason == moveRebalance {
 		m.from = s.home.shard
+	}
+	if to != nil {
+		m.from.book.going.Add(1)
 	}
 	s.home.move = m
 	s.w.counts.moving.add(1)
@@ -125,6 +134,9 @@ func (s *session) endMove(outcome moveOutcome) {
 		return
 	}
 	m.void.Store(true)
+	if m.to != nil {
+		m.from.book.going.Add(-1)
+	}
 	s.home.move = nil
 	s.w.counts.moving.sub(1)
 	s.w.r.metrics.moves[m.reason][outcome].Add(1)
@@ -136,6 +148,7 @@ func (s *session) leaveHome() {
 		return
 	}
 	s.endMove(movedLeft)
+	s.home.count(false)
 	s.setHomeless(false)
 }
 
@@ -152,7 +165,7 @@ func (s *session) setHomeless(is bool) {
 
 // Run takes the result in, on the session's loop.
 func (m *move) Run() {
-	s := m.session
+	s, r := m.session, m.session.w.r
 	if m.void.Load() {
 		if m.shard != nil {
 			eventloop.CloseFD(m.fd)
@@ -162,7 +175,7 @@ func (m *move) Run() {
 	if m.shard == nil {
 		s.endMove(movedNot)
 		if s.has(homeless) {
-			s.goAway(closeNoGateway, crashDelay())
+			s.goAway(closeNoGateway, r.crashDelay())
 		}
 		return
 	}
@@ -174,9 +187,10 @@ func (m *move) Run() {
 		return
 	}
 	s.endMove(movedOK)
-	s.w.r.metrics.moveTime.Observe(s.w.r.now().Sub(m.began).Seconds())
+	r.metrics.moveTime.Observe(r.now().Sub(m.began).Seconds())
 	s.setHomeless(false)
 	s.home.shard, s.home.ticket = m.shard, m.ticket
+	s.home.count(true)
 	s.flags &^= isLegTLS
 	if s.w.r.deps.LegTLS != nil {
 		s.flags |= isLegTLS

@@ -4,6 +4,7 @@ import (
 	"testing"
 	"time"
 
+	"github.com/ringside-edge/ringside/internal/backoff"
 	"github.com/ringside-edge/ringside/internal/position"
 	"github.com/ringside-edge/ringside/leg"
 )
@@ -107,7 +108,7 @@ func TestStepTimeIsOver(t *testing.T) {
 	l.wantState(1, 1, 1)
 	l.pass(parkLook)
 	rest := client.rest()
-	if delay, ok := sentAway(t, rest, false); !ok || delay < minDelay || delay > maxCrashDelay {
+	if delay, ok := sentAway(t, rest, false); !ok || delay < backoff.Default().Min || delay > backoff.Default().SoonMost() {
 		t.Errorf("got %q, want to be sent away for a while", rest)
 	}
 	l.wantMoves(moveCrash, movedNot, 1)

@@ -98,6 +98,7 @@ func (v *mover) assign(m *move) {
 			q = &moveQueue{filled: v.now(), tokens: 1}
 			v.queues[sh] = q
 		}
+		sh.book.held.Add(1)
 		if m.urgent() {
 			q.urgent.push(m)
 		} else {
@@ -152,13 +153,16 @@ func (v *mover) dispatch(ctx context.Context, now time.Time) (wait time.Duration
 			switch {
 			case m.void.Load():
 				q.drop()
+				sh.book.held.Add(-1)
 				continue
 			case !now.Before(m.until):
 				q.drop()
+				sh.book.held.Add(-1)
 				v.done(m)
 				continue
 			case !sh.alive(now): // what waits for it goes elsewhere
 				q.drop()
+				sh.book.held.Add(-1)
 				v.assign(m)
 				continue
 			}
@@ -194,6 +198,7 @@ func (v *mover) open(ctx context.Context, m *move, sh *shard, q *moveQueue) {
 	}
 	v.mu.Lock()
 	q.underWay--
+	sh.book.held.Add(-1) // now it is the session's to count
 	if outcome != dialOK {
 		m.tried = append(m.tried, sh)
 		v.assign(m)

@@ -5,7 +5,6 @@ import (
 	"time"
 
 	"github.com/ringside-edge/ringside/internal/eventloop"
-	"github.com/ringside-edge/ringside/internal/topic"
 	"github.com/ringside-edge/ringside/ring"
 )
 
@@ -64,17 +63,22 @@ func (w *worker) rebalance() {
 		b.version, b.rate, b.next = version, perSecond*rebalanceTick.Seconds(), 0
 	}
 	for b.owed += b.rate; b.owed >= 1 && len(strays) > 0; b.owed-- {
-		strays[0].lookForHome(moveRebalance)
+		strays[0].session.moveTo(strays[0].to, moveRebalance)
 		strays = strays[1:]
 	}
 	b.owed = min(b.owed, 1)
 }
 
-// strays are the sessions that the ring wants elsewhere, and that nobody moves yet. Those of a gateway that drains it
-// sends away itself.
-func (w *worker) strays(rg *ring.Ring) (list []*session) {
-	var preferred [topic.Slots]*shard
-	var looked [topic.Slots]bool
+// stray is a session that is better placed elsewhere.
+type stray struct {
+	session *session
+	to      *shard
+}
+
+// strays are the sessions that the ring, or the load, wants elsewhere, and that nobody moves yet. Those of a gateway that
+// drains it sends away itself.
+func (w *worker) strays(rg *ring.Ring) (list []stray) {
+	p := w.r.spread.plan(len(w.r.workers))
 	draining := map[string]bool{}
 	for _, m := range rg.Members() {
 		draining[m.ID] = draining[m.ID] || m.Role == ring.RoleGateway && m.State == ring.StateDraining
@@ -83,14 +87,9 @@ func (w *worker) strays(rg *ring.Ring) (list []*session) {
 		if s.home == nil || s.home.move != nil || !s.movable() || draining[s.home.shard.id] {
 			continue
 		}
-		if !looked[s.slot] {
-			looked[s.slot] = true
-			if t := w.r.targets(&move{slot: int(s.slot), reason: moveRebalance}); len(t) > 0 {
-				preferred[s.slot] = t[0]
-			}
-		}
-		if p := preferred[s.slot]; p != nil && p != s.home.shard {
-			list = append(list, s)
+		if to := p.better(s.key, s.home.shard); to != nil {
+			p.moves(s.home.shard, to)
+			list = append(list, stray{s, to})
 		}
 	}
 	return list

@@ -4,6 +4,7 @@ import (
 	"context"
 	"fmt"
 	"net"
+	"strconv"
 	"time"
 
 	"github.com/valyala/fasthttp"
@@ -12,7 +13,6 @@ import (
 	"github.com/ringside-edge/ringside/internal/bridge"
 	"github.com/ringside-edge/ringside/internal/eventloop"
 	"github.com/ringside-edge/ringside/leg"
-	"github.com/ringside-edge/ringside/ring"
 )
 
 // consent is what a gateway's yes to a request of our own comes with.
@@ -87,30 +87,27 @@ func (r *Router) newMover() *mover {
 
 // moveLimits are this router's share of what a gateway is to take.
 func (r *Router) moveLimits() (atOnce int, perSecond float64) {
-	routers := 0
-	for _, m := range r.ring().Members() {
-		if m.Role == ring.RoleRouter && m.State == ring.StateActive {
-			routers++
-		}
-	}
-	routers = max(1, routers)
+	routers := max(1, activeRouters(r.ring()))
 	return max(1, r.cfg.RehomeAtOnce/routers), max(1, float64(r.cfg.RehomeRate)/float64(routers))
 }
 
 // targets are the gateways that may take a session over, the preferred one first.
 func (r *Router) targets(m *move) []*shard {
 	now := r.now()
+	if m.reason == moveRebalance { // where it is wanted, or nowhere
+		if m.to == nil || !m.to.alive(now) || m.to.isSpared(now) {
+			return nil
+		}
+		return []*shard{m.to}
+	}
 	var list []*shard
-	for _, member := range r.ring().Preference(m.slot) {
+	order, _ := r.spread.order(m.key, now)
+	for _, member := range order {
 		if member.Static {
 			continue
 		}
-		sh := r.shards.of(member)
-		if sh.alive(now) && (m.reason != moveRebalance || !sh.isSpared(now)) {
+		if sh := r.shards.of(member); sh.alive(now) {
 			list = append(list, sh)
-		}
-		if m.reason == moveRebalance { // where the ring wants it, or nowhere
-			break
 		}
 	}
 	return list
@@ -120,6 +117,9 @@ func (r *Router) targets(m *move) []*shard {
 func (r *Router) openLeg(ctx context.Context, m *move, sh *shard) (int, dialOutcome, error) {
 	left := min(m.until.Sub(r.now()), r.cfg.HandshakeTimeout)
 	headers := leg.HeaderTicket + ": " + leg.TicketText(m.ticket) + "\r\n"
+	if m.told != 0 {
+		headers += leg.HeaderPolicy + ": " + strconv.FormatUint(uint64(m.told), 16) + "\r\n"
+	}
 	if m.urgent() && m.pause > 0 { // nobody was fresh: better a gateway that says so to the client than none
 		headers += leg.HeaderStale + ": 1\r\n"
 	}

@@ -45,6 +45,7 @@ type Router struct {
 
 	ejected   ejections
 	shards    shards
+	spread    spread
 	placement *placement
 	mover     *mover
 	gate      gate
@@ -77,6 +78,7 @@ func New(cfg Config, deps Deps) (*Router, error) {
 		byLoop: make(map[*eventloop.Loop]*worker), resumed: make(chan struct{}, 1), now: time.Now, carrierID: newCarrierID(),
 	}
 	r.shards = shards{r: r, by: make(map[string]*shard)}
+	r.spread.r = r
 	r.placement = newPlacement(deps.Ring, func(m *ring.Member) bool { return pulseState(r.shards.of(m).pulse.Load()) == pulseUp }, time.Now)
 	r.mover = r.newMover()
 	r.gate = newGate(cfg.Admission)

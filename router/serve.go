@@ -8,6 +8,7 @@ import (
 	"go.uber.org/zap"
 
 	"github.com/ringside-edge/ringside/internal/eventloop"
+	"github.com/ringside-edge/ringside/ring"
 )
 
 // handle serves one request: it answers it, or makes the connection a session.
@@ -74,7 +75,10 @@ func (r *Router) open(ctx *fasthttp.RequestCtx, c *httpConn, hs *handshake) bool
 		r.metrics.refused(reasonUpstream)
 		return false
 	}
-	t := &takeover{r: r, c: c, up: up, flags: flagsOf(hs, up) | c.flags() | up.flags(), slot: uint8(hs.slot), ticket: up.answer.ticket}
+	t := &takeover{
+		r: r, c: c, up: up, member: up.member, flags: flagsOf(hs, up) | c.flags() | up.flags(), key: hs.topic,
+		ticket: up.answer.ticket, policy: up.answer.policy,
+	}
 	t.first = up.answer.appendHead(make([]byte, 0, len(up.answer.line)+len(up.answer.block)+len(up.answer.rest)+2), up.own)
 	t.head = len(t.first)
 	t.first = append(t.first, up.answer.rest...)
@@ -89,9 +93,11 @@ type takeover struct {
 	r      *Router
 	c      *httpConn
 	up     *upstream
+	member *ring.Member // that took the session
 	flags  flags
-	slot   uint8
+	key    uint32
 	ticket []byte // of a leg
+	policy uint32 // of a leg: version of the backoff policy that the client knows
 	first  []byte // the answer's head, and behind it what else the upstream has sent
 	head   int    // length of the head
 }
@@ -117,10 +123,11 @@ func (t *takeover) run(hijacked net.Conn) {
 	r.setOptions(upstreamFD)
 	w := r.workerOf(r.group.Next())
 	a := &arrival{
-		session: &session{w: w, flags: t.flags, slot: t.slot, home: t.home()}, client: fd, upstream: upstreamFD,
+		session: &session{w: w, flags: t.flags, key: t.key, home: t.home()}, client: fd, upstream: upstreamFD,
 		first: t.first, head: t.head, early: early,
 	}
 	if !w.loop.Post(a) {
+		a.session.leaveHome()
 		eventloop.CloseFD(fd)
 		eventloop.CloseFD(upstreamFD)
 		r.release()
@@ -130,9 +137,10 @@ func (t *takeover) run(hijacked net.Conn) {
 // home is what the session needs to go on elsewhere; nil when it can't.
 func (t *takeover) home() *home {
 	if t.ticket == nil {
+		t.uncount()
 		return nil
 	}
-	return &home{shard: t.up.shard, ticket: t.ticket, farewell: t.up.answer.farewell}
+	return &home{shard: t.up.shard, ticket: t.ticket, told: t.policy, counted: true, farewell: t.up.answer.farewell}
 }
 
 func (t *takeover) fail(err error) {
@@ -140,8 +148,16 @@ func (t *takeover) fail(err error) {
 	t.r.log.Warn("cannot take a session over", zap.Error(err))
 }
 
+// uncount takes back that the gateway has one session more.
+func (t *takeover) uncount() {
+	if t.member != nil {
+		t.r.shards.of(t.member).book.held.Add(-1)
+	}
+}
+
 // abandon undoes what the handshake has begun, when the client's connection did not last until run.
 func (t *takeover) abandon() {
+	t.uncount()
 	t.up.close(t.r)
 	t.r.release()
 	t.r.metrics.closed[closeSetup].Add(1)

@@ -22,7 +22,7 @@ type session struct {
 	place  int32 // in worker.sessions
 	flags  flags
 	reason closeReason // once ending
-	slot   uint8       // of its topic
+	key    uint32      // stands for its topic: ring.Key
 }
 
 // flags are what kind of session it is, and how far it has come.
@@ -89,6 +89,7 @@ func (a *arrival) Run() {
 	s := a.session
 	w := s.w
 	if err := w.loop.Add(&s.client, a.client, s); err != nil {
+		s.leaveHome()
 		eventloop.CloseFD(a.upstream)
 		w.r.release()
 		w.r.metrics.closed[closeSetup].Add(1)

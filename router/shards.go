@@ -22,6 +22,7 @@ type shard struct {
 	ours     bool // not a static upstream
 	r        *Router
 
+	book   book          // of this router's sessions there
 	pulse  atomic.Uint32 // a pulseState
 	spared atomic.Int64  // until when nothing is moved there without need; Unix ns
 	seen   atomic.Int64  // when the ring last had it; Unix ns
@@ -121,9 +122,6 @@ const (
 // watch keeps a heartbeat connection to every gateway of ours, until ctx ends. Sessions of one that is silent are moved,
 // once there is another.
 func (r *Router) watch(ctx context.Context) {
-	if r.deps.Keys == nil {
-		return
-	}
 	var wg sync.WaitGroup
 	defer wg.Wait()
 	listened := map[*shard]context.CancelFunc{}
@@ -137,10 +135,11 @@ func (r *Router) watch(ctx context.Context) {
 			}
 		}
 		r.shards.forget(now.Add(-forgetShards))
+		r.spread.sample()
 		known := map[*shard]bool{}
 		for _, sh := range r.shards.all() {
 			known[sh] = true
-			if listened[sh] == nil && sh.ours {
+			if listened[sh] == nil && sh.ours && r.deps.Keys != nil {
 				c, cancel := context.WithCancel(ctx)
 				listened[sh] = cancel
 				wg.Go(func() { r.listen(c, sh) })

@@ -81,7 +81,7 @@ func (w *worker) drainSome(ticks int) {
 func (w *worker) shutdown() {
 	for len(w.sessions) > 0 {
 		s := w.sessions[len(w.sessions)-1]
-		s.goAway(closeShutdown, crashDelay())
+		s.goAway(closeShutdown, w.r.crashDelay())
 		s.close(closeShutdown)
 	}
 }

@@ -83,6 +83,7 @@ type core struct {
 	keys     *leg.Keyring
 	secrets  []string // of the cluster: gossip is encrypted with the first and understood with any; none for gossip in the clear
 	stream   *stream.Client
+	settings *clusterSettings
 	server   server
 	trust    admin.Trust          // who may use the admin port
 	root     http.Handler         // at / of the admin port; nil for its index
@@ -129,7 +130,8 @@ func newCore(set settings, log *zap.Logger, leave *trigger) (*core, error) {
 		return nil, fmt.Errorf("redis: %w", err)
 	}
 	return &core{
-		set: set, log: log, keys: keys, secrets: secrets, stream: client, trust: trust,
+		settings: newClusterSettings(set.id, client, log.Named("settings")),
+		set:      set, log: log, keys: keys, secrets: secrets, stream: client, trust: trust,
 		registry: metrics.New(version(), set.role.String()),
 		leave:    leave, active: newTrigger(), asides: make(chan aside),
 	}, nil
@@ -156,7 +158,7 @@ func (c *core) build(s server, root http.Handler) error {
 	}
 	c.closers = append(c.closers, f.admin.Close)
 	c.show(f)
-	c.registry.MustRegister(c.server, c.stream)
+	c.registry.MustRegister(c.server, c.stream, c.settings)
 	return nil
 }
 
@@ -177,6 +179,7 @@ func (c *core) newGossip(adminAddr string, seeds []string) (*gossip.Node, error)
 	}
 	cfg := gossip.Config{
 		Bind: bind, Cluster: c.set.Cluster.Cluster, Self: self, Static: c.static(),
+		Settings: c.settings.Settings, Wishes: c.settings.interpret,
 	}
 	if len(c.secrets) > 0 {
 		cfg.Secret, cfg.Accept = c.secrets[0], c.secrets[1:]
@@ -245,6 +248,7 @@ func (c *core) run(ctx context.Context, warm <-chan struct{}) error {
 		part{"redis", c.stream.Run},
 		part{"", c.runFace},
 		part{c.set.role.String(), c.server.Run},
+		part{"", c.settings.run},
 		part{"", c.reportLoad},
 		part{"", c.reclaim},
 		part{"", func(ctx context.Context) error { return c.conduct(ctx, warm) }},
@@ -255,6 +259,7 @@ func (c *core) run(ctx context.Context, warm <-chan struct{}) error {
 func (c *core) conduct(ctx context.Context, warm <-chan struct{}) error {
 	select {
 	case <-warm:
+		c.settings.await(ctx)
 		c.gossip().SetState(ring.StateActive)
 		c.active.pull()
 		c.notify(daemon.SdNotifyReady)

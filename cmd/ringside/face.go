@@ -22,7 +22,7 @@ type face struct {
 // newFace binds both ports. ln is the admin port's listener where it is bound already, seeds are further nodes to join.
 func (c *core) newFace(ln net.Listener, seeds []string) (*face, error) {
 	deps := admin.Deps{
-		Ring: c.ring, StreamKey: stream.Key, Publisher: publisher{c.stream}, Streams: streams{c}, Checks: c.checks(),
+		Ring: c.ring, StreamKey: stream.Key, Publisher: publisher{c.stream}, Streams: streams{c}, Settings: c.settings, Checks: c.checks(),
 		Metrics: metrics.Handler(c.registry), Root: c.root, Log: c.log.Named("admin"), Listener: ln,
 	}
 	if c.set.role == ring.RoleGateway {

@@ -73,7 +73,8 @@ func newGateway(cfg config.Gateway, log *zap.Logger, leave *trigger) (*gatewayNo
 	}, gateway.Deps{
 		Ring:    c.ring,
 		Changed: func() (<-chan struct{}, func()) { return c.gossip().Changed() },
-		Stream:  c.stream, Keys: c.keys, Log: log.Named("gateway"), Access: access,
+		Policy:  c.settings.Policy, PolicyChanged: c.settings.policyChanges,
+		Stream: c.stream, Keys: c.keys, Log: log.Named("gateway"), Access: access,
 		TLS: secure.legServer(), Bridges: secure.bridges,
 	})
 	if err != nil {

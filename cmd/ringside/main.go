@@ -43,6 +43,11 @@ type grammar struct {
 	Subscribe subscribeCmd `cmd:"" help:"Follow a topic and print its messages."`
 	Ring      ringCmd      `cmd:"" help:"Show the cluster, or where a topic is."`
 	Drain     drainCmd     `cmd:"" help:"Empty a gateway and wait until it has left."`
+	Policy    policyCmd    `cmd:"" help:"Show or set how clients come back, for the whole cluster."`
+	Pin       pinCmd       `cmd:"" help:"Place a topic on named shards."`
+	Unpin     unpinCmd     `cmd:"" help:"Let the ring place a topic again."`
+	Pins      pinsCmd      `cmd:"" help:"Show pinned topics and dedicated shards."`
+	Dedicate  dedicateCmd  `cmd:"" help:"Keep a shard for the topics that are pinned to it."`
 	Version   versionCmd   `cmd:"" help:"Print the version."`
 }
 

@@ -138,9 +138,11 @@ func newRouter(cfg config.Router, log *zap.Logger, leave *trigger, extras router
 		Detect:    cfg.Detect, RehomeWait: cfg.RehomeWait, RehomeAtOnce: cfg.RehomeAtOnce, RehomeRate: cfg.RehomeRate,
 		NoRebalance: !cfg.Rebalance, Settle: cfg.Settle, RebalanceWindow: cfg.RebalanceWindow,
 		RebalanceMin: cfg.RebalanceMin, RebalanceMax: cfg.RebalanceMax, MaxUnacked: int(cfg.MaxUnacked),
+		LoadFactor: cfg.LoadFactor, LoadFloor: cfg.LoadFloor,
 		ProxyProtocolFrom: config.Prefixes(cfg.ProxyProtocolFrom), TrustedProxies: config.Prefixes(cfg.TrustedProxies),
 	}, router.Deps{
-		ID: id, Ring: c.ring, Keys: c.keys, Log: log.Named("router"), Fallback: extras.fallback, Listener: extras.listener, Hold: extras.listener != nil,
+		ID: id, Ring: c.ring, Keys: c.keys, Policy: c.settings.Policy, Log: log.Named("router"), Fallback: extras.fallback,
+		Listener: extras.listener, Hold: extras.listener != nil,
 		TLS: secure.publicConfig(), LegTLS: secure.legClient(), Bridges: secure.bridges, Linger: cfg.TakeoverLinger,
 	})
 	if err != nil {

@@ -14,6 +14,7 @@ import (
 	"syscall"
 	"time"
 
+	"github.com/ringside-edge/ringside/internal/backoff"
 	"github.com/ringside-edge/ringside/internal/position"
 	"github.com/ringside-edge/ringside/leg"
 )
@@ -74,7 +75,7 @@ func (s *subscribeCmd) Run(ctx context.Context, std stdio) error {
 	if err != nil {
 		return err
 	}
-	f := &follower{cmd: s, secure: secure, std: std, last: s.Since, backoff: defaultBackoff}
+	f := &follower{cmd: s, secure: secure, std: std, last: s.Since, backoff: backoff.Default()}
 	for {
 		err := f.connection(ctx)
 		switch {
@@ -88,7 +89,7 @@ func (s *subscribeCmd) Run(ctx context.Context, std stdio) error {
 		}
 		wait := f.wait
 		if wait < 0 {
-			wait = f.backoff.delay(f.failures)
+			wait = f.backoff.Delay(f.failures)
 			f.failures++
 		}
 		f.note("%v; back in %v", err, wait.Round(time.Millisecond))
@@ -108,7 +109,7 @@ type follower struct {
 	last     string // position up to which everything has been printed; empty before the first welcome
 	printed  int
 	welcomed bool // once at least
-	backoff  backoff
+	backoff  backoff.Policy
 	failures int           // connections in a row that did not last
 	wait     time.Duration // what the server asked for at the last close; negative when it did not
 	resume   string        // the token of the last welcome
@@ -131,7 +132,7 @@ type event struct {
 	Message   string          `json:"message"`
 	Encoding  string          `json:"encoding"`
 	Heartbeat int64           `json:"heartbeat"` // ms
-	Backoff   *backoff        `json:"backoff"`
+	Backoff   *backoff.Policy `json:"backoff"`
 	Resume    string          `json:"resume"`
 	Data      json.RawMessage `json:"data"`
 }
@@ -151,6 +152,8 @@ func (f *follower) on(text []byte, e event) error {
 	switch e.Type {
 	case "welcome":
 		f.welcome(e)
+	case "policy":
+		f.obey(e)
 	case "message":
 		return f.message(e)
 	case "heartbeat":
@@ -171,7 +174,12 @@ func (f *follower) welcome(e event) {
 	f.welcomed = true
 	f.resume, f.pass = e.Resume, ""
 	f.last = e.Position
-	if e.Backoff != nil && e.Backoff.valid() {
+	f.obey(e)
+}
+
+// obey takes in the backoff policy of an event, as long as it can be followed.
+func (f *follower) obey(e event) {
+	if e.Backoff != nil && e.Backoff.Validate() == nil {
 		f.backoff = *e.Backoff
 	}
 }

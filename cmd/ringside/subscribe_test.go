@@ -172,25 +172,3 @@ func TestSubscribeInterrupted(t *testing.T) {
 		t.Errorf("got %d, %q", code, errOut)
 	}
 }
-
-func TestBackoff(t *testing.T) {
-	b := backoff{Min: 100, Max: 1000, Factor: 2, Jitter: 0.5}
-	f := func(n int, low, high time.Duration) {
-		t.Helper()
-		for range 100 {
-			if got := b.delay(n); got < low || got > high {
-				t.Errorf("after %d failures: got %v, want %v to %v", n, got, low, high)
-			}
-		}
-	}
-	f(0, 50*time.Millisecond, 150*time.Millisecond)
-	f(1, 100*time.Millisecond, 300*time.Millisecond)
-	f(3, 400*time.Millisecond, 1200*time.Millisecond)
-	f(9, 500*time.Millisecond, 1500*time.Millisecond)
-	f(5000, 500*time.Millisecond, 1500*time.Millisecond)
-	for _, bad := range []backoff{{}, {Min: 5, Max: 1, Factor: 2}, {Min: 1, Max: 2, Factor: 0.5}, {Min: 1, Max: 2, Factor: 2, Jitter: 1}} {
-		if bad.valid() {
-			t.Errorf("%+v counts as valid", bad)
-		}
-	}
-}

@@ -7,6 +7,9 @@
 //	GET  /readyz              200 when every check holds, else 503; which one does not
 //	POST /publish             {"topic","data","id"?,"min_replicas"?}
 //	POST /publish/{topic}     the payload as the body; ?id= or Idempotency-Key, ?min_replicas=
+//	GET  /policy              the backoff policy; PUT or POST changes some of {"min","max","factor","jitter"}
+//	GET  /pins                pinned topics, dedicated shards; PUT and DELETE /pins/{topic}, ?shards=
+//	PUT  /dedicated/{shard}   the shard owns nothing of its own; DELETE ends that
 //	POST /drain               a gateway: itself; ?shard= forwards to that gateway
 //	GET  /debug/pprof/        profiles of the Go runtime
 //
@@ -112,6 +115,7 @@ type Deps struct {
 	StreamKey func(slot int) string // name of a slot's stream in Redis
 	Publisher Publisher
 	Streams   Streams
+	Settings  Settings     // nil: there are none
 	Drainer   Drainer      // nil on a router: it forwards
 	Checks    []Check      // all of them hold: ready
 	Metrics   http.Handler // for /metrics

@@ -22,6 +22,7 @@ type adminMetrics struct {
 var refusalReasons = []string{
 	"internal", "query", "method", "not_found", "cross_origin", "host", "unauthorized", "topic_forbidden", "format", "shard_missing", "shard_unknown", "shard_conflict", "static",
 	"unreachable", "json", "body", "data_missing", "id", "encoding", "too_large", "gone", "busy", "ambiguous", "unavailable", "min_replicas",
+	"no_settings", "policy", "shards", "setting",
 }
 
 //nolint:gochecknoglobals // a constant in all but name

@@ -25,6 +25,7 @@ type member struct {
 	Admin  string `json:"admin"`
 	Gossip string `json:"gossip"`
 	Static bool   `json:"static"`
+	Apart  bool   `json:"dedicated"` // owns nothing: for pinned topics only
 }
 
 func members(r *ring.Ring) []member {
@@ -33,6 +34,7 @@ func members(r *ring.Ring) []member {
 		list = append(list, member{
 			ID: m.ID, Role: m.Role.String(), State: m.State.String(), Slots: len(r.Owned(m.ID)), Load: m.Load,
 			Weight: m.Weight, Zone: m.Zone, Addr: m.Addr, Admin: m.Admin, Gossip: m.Gossip, Static: m.Static,
+			Apart: m.Role == ring.RoleGateway && r.Dedicated(m.ID),
 		})
 	}
 	return list
@@ -45,6 +47,8 @@ type place struct {
 	Stream     string   `json:"stream"`
 	Owner      string   `json:"owner"` // empty while no gateway is active
 	Preference []string `json:"preference"`
+	Sharing    int      `json:"sharing"` // of the first of them share the load; the others serve only when none of these can
+	Why        string   `json:"why"`     // the preference is like that: "pinned" or "slot"
 	Version    string   `json:"version"` // of the ring
 	Window     *Window  `json:"window"`  // null while Redis does not answer
 	Tail       *Tail    `json:"tail"`    // null on a node that does not tail the slot
@@ -53,11 +57,17 @@ type place struct {
 func (s *Server) place(ctx context.Context, r *ring.Ring, name string) place {
 	slot := topic.Slot(name)
 	p := place{Topic: name, Slot: slot, Stream: s.deps.StreamKey(slot), Preference: []string{}, Version: r.Version()}
-	for _, m := range r.Preference(slot) {
+	key := ring.Key(name)
+	prefs, sharing := r.Group(key)
+	p.Sharing, p.Why = sharing, "slot"
+	if r.Pinned(key) {
+		p.Why = "pinned"
+	}
+	for _, m := range prefs {
 		p.Preference = append(p.Preference, m.ID)
 	}
-	if len(p.Preference) > 0 {
-		p.Owner = p.Preference[0]
+	if owner, ok := r.Owner(slot); ok {
+		p.Owner = owner.ID
 	}
 	if w, err := s.deps.Streams.Window(ctx, slot); err == nil {
 		p.Window = &w
@@ -142,8 +152,11 @@ func ringText(self, version string, list []member) string {
 	fmt.Fprintln(t, "ID\tROLE\tSTATE\tSLOTS\tSESSIONS\tWEIGHT\tZONE\tADDRESS\tADMIN")
 	for _, m := range list {
 		role, slots, weight := m.Role, fmt.Sprint(m.Slots), fmt.Sprint(m.Weight)
-		if m.Static {
+		switch {
+		case m.Static:
 			role = "static"
+		case m.Apart:
+			role = "dedicated"
 		}
 		if m.Role == ring.RoleRouter.String() {
 			slots, weight = "-", "-"
@@ -166,8 +179,16 @@ func placeText(p place) string {
 			tail += ", STALE"
 		}
 	}
-	return fmt.Sprintf("topic       %s\nslot        %d\nstream      %s\nowner       %s\npreference  %s\nring        %s\nwindow      %s\ntail        %s\n",
-		p.Topic, p.Slot, p.Stream, dash(p.Owner), dash(strings.Join(p.Preference, " ")), p.Version, window, tail)
+	return fmt.Sprintf("topic       %s\nslot        %d\nstream      %s\nowner       %s\npreference  %s\nwhy         %s\nring        %s\nwindow      %s\ntail        %s\n",
+		p.Topic, p.Slot, p.Stream, dash(p.Owner), dash(strings.Join(p.Preference, " ")), p.reason(), p.Version, window, tail)
+}
+
+// reason says in words why the preference is like that.
+func (p place) reason() string {
+	if p.Why == "pinned" {
+		return fmt.Sprintf("the topic is pinned: the first %d share its load", p.Sharing)
+	}
+	return fmt.Sprintf("the slot's walk around the ring: the first %d share the load", p.Sharing)
 }
 
 func dash(s string) string {

@@ -28,6 +28,10 @@ func (s *Server) routes() []route {
 		{"/readyz", "readyz", get, s.serveReady, needsNothing},
 		{"/publish", "publish", post, s.servePublish, needsPublish},
 		{"/publish/", "publish", post, s.servePublishRaw, needsPublish},
+		{"/policy", "policy", append(get, http.MethodPut, http.MethodPost), s.servePolicy, needsAdmin},
+		{"/pins", "pins", get, s.servePins, needsAdmin},
+		{"/pins/", "pins", []string{http.MethodGet, http.MethodPut, http.MethodPost, http.MethodDelete}, s.servePin, needsAdmin},
+		{"/dedicated/", "dedicated", []string{http.MethodPut, http.MethodPost, http.MethodDelete}, s.serveDedicated, needsAdmin},
 		{"/drain", "drain", post, s.serveDrain, needsAdmin},
 		{"/debug/pprof/", "pprof", append(get, http.MethodPost), servePprof, needsAdmin},
 		{"/", "other", nil, s.serveRoot, needsAdmin},
@@ -118,6 +122,9 @@ const index = `Ringside admin port
   GET  /healthz  /readyz    alive; able to work
   POST /publish             {"topic":"finals","data":{"score":"2:1"},"id":"goal-17"}
   POST /publish/finals      the payload as the body
+  GET  /policy              how clients come back; PUT {"min":200,"max":30000,"factor":2,"jitter":0.5} or some of it
+  GET  /pins                pinned topics and dedicated shards; PUT /pins/finals?shards=g1,g2, DELETE /pins/finals
+  PUT  /dedicated/g3        a shard for pinned topics only; DELETE /dedicated/g3
   POST /drain               drain this gateway; on a router ?shard=g1
   GET  /debug/pprof/        profiles
 `

@@ -56,6 +56,8 @@ type Router struct {
 	RebalanceMin    int           `group:"Re-homing" default:"100" min:"1" max:"1000000" help:"Sessions rebalanced per second at least."`
 	RebalanceMax    int           `group:"Re-homing" default:"2000" min:"1" max:"1000000" help:"Sessions rebalanced per second at most."`
 
+	Hot
+
 	// Kept for the next gateway. Keep it above the gateways' max-frame: a client that has sent more is not read on.
 	MaxUnacked Size `group:"Limits" default:"128KiB" min:"4KiB" max:"16MiB" help:"Bytes of a client that a gateway has not acknowledged."`
 	// Larger heads are answered with 431.
@@ -99,6 +101,9 @@ func (r *Router) Validate() error {
 	}
 	if r.MaxURL > r.MaxHeader {
 		return fmt.Errorf("max-url (%v) is larger than max-header (%v), which it is part of", r.MaxURL, r.MaxHeader)
+	}
+	if r.LoadFactor < 1.05 || r.LoadFactor > 100 {
+		return fmt.Errorf("load-factor (%v) must be 1.05 to 100", r.LoadFactor)
 	}
 	if r.RebalanceMin > r.RebalanceMax {
 		return fmt.Errorf("rebalance-min (%d) is above rebalance-max (%d)", r.RebalanceMin, r.RebalanceMax)

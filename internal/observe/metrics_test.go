@@ -39,7 +39,7 @@ var areas = []struct{ prefix, title string }{
 // open are the labels that have no closed set of values, or one that does not show at once, and how many they can have.
 var open = map[string]string{
 	"slot":    "at most 256",
-	"handler": "at most 8",
+	"handler": "at most 11",
 	"code":    "HTTP statuses",
 }
 

@@ -23,6 +23,7 @@ var mayImport = map[string][]string{
 
 	"internal/admission":  {},
 	"internal/topic":      {},
+	"internal/backoff":    {},
 	"internal/topicrule":  {"internal/topic"},
 	"internal/fault":      {},
 	"internal/position":   {},
@@ -35,7 +36,7 @@ var mayImport = map[string][]string{
 	"internal/metrics":    {},
 	"internal/tlscert":    {},
 	"internal/origin":     {},
-	"internal/admin":      {"ring", "internal/certs", "internal/metrics", "internal/position", "internal/topic"},
+	"internal/admin":      {"ring", "internal/backoff", "internal/certs", "internal/metrics", "internal/position", "internal/topic"},
 	"internal/admin/page": {},
 
 	"internal/repo":        {},

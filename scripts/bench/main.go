@@ -40,6 +40,7 @@ type options struct {
 
 const usage = `Usage: go run ./scripts/bench [flags]
        go run ./scripts/bench latency [flags]
+       go run ./scripts/bench hot [flags]
 
 Measures Ringside beside HAProxy and nginx, or the way of a message, and writes the result as Markdown. Run it
 from the root of the repository on a quiet machine; with the defaults it takes about fifteen minutes, or five.
@@ -135,6 +136,10 @@ func parse(args []string) (func(ctx context.Context) error, error) {
 	if len(args) > 0 && args[0] == latencyArg {
 		o, err := parseLatency(args[1:])
 		return func(ctx context.Context) error { return runLatency(ctx, o) }, err
+	}
+	if len(args) > 0 && args[0] == hotArg {
+		o, err := parseHot(args[1:])
+		return func(ctx context.Context) error { return runHot(ctx, o) }, err
 	}
 	o, err := parseOptions(args)
 	return func(ctx context.Context) error { return run(ctx, o) }, err
