@@ -17,7 +17,7 @@ var reasons = []struct {
 	{"router", "refusalReasons", "refuse", 1},
 	{"router", "refusalReasons", ".refused", 0},
 	{"gateway", "refusalReasons", "refuse", 1},
-	{"gateway", "refusalReasons", "refusal", 1},
+	{"gateway", "refusalReasons", ".busy", 0},
 	{"gateway", "messageReasons", ".refuse", 0},
 	{"gateway", "messageReasons", ".badMessage", 0},
 	{"internal/admin", "refusalReasons", "refuse", 1},
