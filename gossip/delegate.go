@@ -47,7 +47,11 @@ func (d delegate) NotifyMsg(b []byte) {
 
 // GetBroadcasts implements memberlist.Delegate.
 func (d delegate) GetBroadcasts(overhead, limit int) [][]byte {
-	return d.n.queue.GetBroadcasts(overhead, limit)
+	msgs := d.n.news.GetBroadcasts(overhead, limit)
+	for _, m := range msgs {
+		limit -= overhead + len(m)
+	}
+	return append(msgs, d.n.queue.GetBroadcasts(overhead, limit)...)
 }
 
 // LocalState implements memberlist.Delegate: all loads and settings, so that a node that has just come knows them.

@@ -32,7 +32,8 @@ type Node struct {
 	cfg      Config
 	log      *zap.Logger
 	list     *memberlist.Memberlist
-	queue    *memberlist.TransmitLimitedQueue // loads and settings on their way
+	queue    *memberlist.TransmitLimitedQueue // loads on their way
+	news     *memberlist.TransmitLimitedQueue // settings on their way
 	view     *view
 	settings *Settings
 	detach   func() // from settings
@@ -79,7 +80,9 @@ func New(cfg Config, log *zap.Logger) (*Node, error) {
 	if _, err := encodeMeta(n.self, n.boot); err != nil {
 		return nil, fmt.Errorf("cannot describe this node to others: %w", err)
 	}
-	n.queue = &memberlist.TransmitLimitedQueue{RetransmitMult: loadRetransmit, NumNodes: func() int { return 1 + n.view.size() }}
+	nodes := func() int { return 1 + n.view.size() }
+	n.queue = &memberlist.TransmitLimitedQueue{RetransmitMult: loadRetransmit, NumNodes: nodes}
+	n.news = &memberlist.TransmitLimitedQueue{RetransmitMult: settingRetransmit, NumNodes: nodes}
 	n.ring.Store(ring.New(nil)) // memberlist calls back before Create returns
 	if n.settings = cfg.Settings; n.settings == nil {
 		n.settings = NewSettings(cfg.Self.ID, log)

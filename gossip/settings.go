@@ -175,7 +175,7 @@ func (s *Settings) news(rs []Register) {
 	defer s.mu.Unlock()
 	for n := range s.nodes {
 		for _, r := range rs {
-			n.queue.QueueBroadcast(registerBroadcast{r})
+			n.news.QueueBroadcast(registerBroadcast{r})
 		}
 		n.settingsChanged()
 	}
@@ -243,6 +243,10 @@ func (s *Settings) Changed() (changed <-chan struct{}, cancel func()) {
 		delete(s.subscribers, ch)
 	}
 }
+
+// settingRetransmit bounds how often a node sends a change on, to one other each time: with as few as for loads, one node in a hundred
+// changes would hear only from the next exchange of the whole state.
+const settingRetransmit = 12
 
 // registerBroadcast is a register on its way to the others; a later one of the same name takes its place.
 type registerBroadcast struct{ r Register }

@@ -7,7 +7,6 @@ import (
 	"slices"
 	"strings"
 	"testing"
-	"testing/synctest"
 	"time"
 
 	"github.com/prometheus/client_golang/prometheus/testutil"
@@ -203,8 +202,7 @@ func TestMemory(t *testing.T) {
 // Both sides of a split write, some things the same; when it heals all have the same, and who was there first does not
 // matter. A node that comes later learns all.
 func TestSettingsConverge(t *testing.T) {
-	synctest.Test(t, func(t *testing.T) {
-		net := newSimNet()
+	simulate(t, func(t *testing.T, net *simNet) {
 		rs := net.cluster(t, 2, 4)
 		at := func(r *runner) *Settings { return r.settings }
 		set := func(r *runner, name, value string) {
