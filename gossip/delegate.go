@@ -63,7 +63,7 @@ func (d delegate) LocalState(bool) []byte {
 	if own.seq > 0 {
 		loads = append(loads, own)
 	}
-	return appendRegisters(appendLoads(nil, loads), d.n.settings.every())
+	return appendRegisters(appendLoads(loads), d.n.settings.every())
 }
 
 // MergeRemoteState implements memberlist.Delegate.

@@ -74,7 +74,7 @@ func decodeLoad(b []byte) (load, bool) {
 }
 
 // appendLoads puts loads behind each other, each with its length as u16: what nodes exchange in full now and then.
-func appendLoads(b []byte, loads []load) []byte {
+func appendLoads(loads []load) (b []byte) {
 	for _, l := range loads {
 		one := l.append(nil)
 		b = append(binary.BigEndian.AppendUint16(b, uint16(len(one))), one...)

@@ -108,7 +108,7 @@ func (b registerBroadcast) Invalidates(o memberlist.Broadcast) bool {
 func (b registerBroadcast) Name() string { return fmt.Sprintf("%c\x00%s", registerTag, b.r.Name) }
 
 // Message implements memberlist.Broadcast.
-func (b registerBroadcast) Message() []byte { return b.r.append(nil) }
+func (b registerBroadcast) Message() []byte { return b.r.message() }
 
 // Finished implements memberlist.Broadcast.
 func (registerBroadcast) Finished() {}

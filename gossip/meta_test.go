@@ -33,7 +33,7 @@ func TestMeta(t *testing.T) {
 		}
 	}
 	loads := []load{{"a", 1, 2}, {"b", 3, 4}}
-	back := decodeLoads(appendLoads(nil, loads))
+	back := decodeLoads(appendLoads(loads))
 	if len(back) != 2 || back[0] != loads[0] || back[1] != loads[1] {
 		t.Errorf("loads: got %+v", back)
 	}
@@ -115,7 +115,7 @@ func TestLoadsGoOn(t *testing.T) {
 func FuzzDecode(f *testing.F) {
 	b, _ := encodeMeta(gatewayMember("g1"), 1)
 	f.Add(b)
-	f.Add(appendLoads(nil, []load{{"a", 1, 2}}))
+	f.Add(appendLoads([]load{{"a", 1, 2}}))
 	f.Fuzz(func(_ *testing.T, b []byte) {
 		_, _, _ = decodeMeta(b)
 		_, _ = decodeLoad(b)

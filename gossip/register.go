@@ -81,13 +81,13 @@ func decodeRegister(name string, wire []byte) (Register, error) {
 // after reports whether r was written after o.
 func (r Register) after(o Register) bool { return bytes.Compare(r.wire, o.wire) > 0 }
 
-// append puts r as a message behind b: | 'R' | name: length u16, bytes | what travels |.
-func (r Register) append(b []byte) []byte {
-	b = binary.BigEndian.AppendUint16(append(b, registerTag), uint16(len(r.Name)))
+// message is r as it travels alone: | 'R' | name: length u16, bytes | what travels |.
+func (r Register) message() []byte {
+	b := binary.BigEndian.AppendUint16([]byte{registerTag}, uint16(len(r.Name)))
 	return append(append(b, r.Name...), r.wire...)
 }
 
-// decodeRegisterMessage is the inverse of append. It keeps nothing of b.
+// decodeRegisterMessage is the inverse of message. It keeps nothing of b.
 func decodeRegisterMessage(b []byte) (Register, error) {
 	if len(b) < 3 || b[0] != registerTag || len(b) < 3+int(binary.BigEndian.Uint16(b[1:])) {
 		return Register{}, errRegister
@@ -109,7 +109,7 @@ func checkRegister(r Register) error {
 // appendRegisters puts registers behind each other as appendLoads does with loads; older nodes pass over them.
 func appendRegisters(b []byte, rs []Register) []byte {
 	for _, r := range rs {
-		one := r.append(nil)
+		one := r.message()
 		b = append(binary.BigEndian.AppendUint16(b, uint16(len(one))), one...)
 	}
 	return b

@@ -82,18 +82,18 @@ func TestRegisterTravels(t *testing.T) {
 	}
 	r := s.every()[0]
 	r.wire = append(r.wire, "what a later version adds"...)
-	got, err := decodeRegisterMessage(r.append(nil))
+	got, err := decodeRegisterMessage(r.message())
 	if err != nil || got.Name != r.Name || string(got.Value) != "v" || got.Writer != "g1" || !bytes.Equal(got.wire, r.wire) {
 		t.Errorf("got %+v, %v", got, err)
 	}
-	rs, bad := decodeRegisters(appendRegisters(appendLoads(nil, []load{{"n", 1, 2}}), []Register{r}))
+	rs, bad := decodeRegisters(appendRegisters(appendLoads([]load{{"n", 1, 2}}), []Register{r}))
 	if len(rs) != 1 || bad != 0 || !bytes.Equal(rs[0].wire, r.wire) {
 		t.Errorf("full exchange: got %+v, %d", rs, bad)
 	}
-	if ls := decodeLoads(appendRegisters(appendLoads(nil, []load{{"n", 1, 2}}), []Register{r})); len(ls) != 1 {
+	if ls := decodeLoads(appendRegisters(appendLoads([]load{{"n", 1, 2}}), []Register{r})); len(ls) != 1 {
 		t.Errorf("an older node reads %d loads", len(ls))
 	}
-	m := r.append(nil)
+	m := r.message()
 	for n := range m[:len(m)-30] {
 		if got, err := decodeRegisterMessage(m[:n]); err == nil && got.Name != r.Name {
 			t.Errorf("%d bytes: got %+v", n, got)
@@ -102,11 +102,11 @@ func TestRegisterTravels(t *testing.T) {
 }
 
 func FuzzRegister(f *testing.F) {
-	f.Add(encodeRegister(Register{Name: "a", Value: []byte("b"), Writer: "c"}).append(nil))
+	f.Add(encodeRegister(Register{Name: "a", Value: []byte("b"), Writer: "c"}).message())
 	f.Fuzz(func(t *testing.T, b []byte) {
 		r, err := decodeRegisterMessage(b)
-		if err == nil && !bytes.Equal(r.append(nil), b) {
-			t.Errorf("%x came back as %x", b, r.append(nil))
+		if err == nil && !bytes.Equal(r.message(), b) {
+			t.Errorf("%x came back as %x", b, r.message())
 		}
 		decodeRegisters(b)
 	})

@@ -65,7 +65,8 @@ func TestDelays(t *testing.T) {
 
 func TestVersion(t *testing.T) {
 	other, _ := Default().With("jitter=0.4")
-	if Default().Version() != Default().Version() || Default().Version() == other.Version() || other.Version() == 0 {
+	same := Default()
+	if same.Version() != Default().Version() || Default().Version() == other.Version() || other.Version() == 0 {
 		t.Errorf("versions %x and %x", Default().Version(), other.Version())
 	}
 }
