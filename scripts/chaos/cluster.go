@@ -110,11 +110,14 @@ func (c *cluster) start(ctx context.Context, p *place) error {
 	defer cancel()
 	args := []string{
 		p.role, "--listen", p.addrs[0], "--admin", p.addrs[1], "--gossip", p.addrs[2], "--redis", c.redis.URL(),
-		"--id", p.name, "--secret", secret, "--retention", c.o.retention().String(), "--stream-max-len", "10000000",
+		"--id", p.name, "--secret", secret, "--admin-open", "--retention", c.o.retention().String(), "--stream-max-len", "10000000",
 		"--drain-window", drainWindow.String(),
 	}
 	if p.role == testcluster.Gateway {
 		args = append(args, "--heartbeat", heartbeat.String(), "--stale-after", staleAfter.String())
+	}
+	if p.role == testcluster.Router {
+		args = append(args, "--per-ip-rate", "0") // all clients come from one address
 	}
 	if join := c.others(p); len(join) > 0 {
 		args = append(args, "--join", strings.Join(join, ","))
