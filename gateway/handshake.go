@@ -67,6 +67,7 @@ func (g *Gateway) newServer() *fasthttp.Server {
 	return &fasthttp.Server{
 		Handler:               g.handle,
 		ErrorHandler:          g.handleBroken,
+		HeaderReceived:        withoutBody,
 		ReadTimeout:           g.cfg.HandshakeTimeout,
 		WriteTimeout:          g.cfg.HandshakeTimeout,
 		IdleTimeout:           g.cfg.HandshakeTimeout,
@@ -159,8 +160,8 @@ func (g *Gateway) parse(ctx *fasthttp.RequestCtx) (*request, *refusal) {
 	if !ctx.IsGet() {
 		return nil, refuse(fasthttp.StatusMethodNotAllowed, "method", "only GET is allowed here")
 	}
-	if h.ContentLength() > 0 || len(h.Peek(fasthttp.HeaderTransferEncoding)) > 0 {
-		return nil, refuse(fasthttp.StatusBadRequest, "body", "a request for a session has no body")
+	if no := checkHead(h); no != nil {
+		return nil, no
 	}
 	if no := g.checkOrigin(h); no != nil {
 		return nil, no
@@ -353,7 +354,8 @@ func (g *Gateway) handOver(c net.Conn, req *request, head []byte) {
 	}
 }
 
-// refuse answers with a JSON error and counts it.
+// refuse answers with a JSON error, counts it, and ends the connection: what follows a request that was not understood, or not
+// wanted, is not looked at.
 func (g *Gateway) refuse(ctx *fasthttp.RequestCtx, no *refusal) {
 	g.metrics.refuse(no.reason)
 	body, err := json.Marshal(map[string]string{"error": no.reason, "message": no.message})
@@ -377,5 +379,6 @@ func (g *Gateway) refuse(ctx *fasthttp.RequestCtx, no *refusal) {
 	case no.status == fasthttp.StatusMethodNotAllowed:
 		ctx.Response.Header.Set("Allow", "GET")
 	}
+	ctx.SetConnectionClose()
 	ctx.SetBody(append(body, '\n'))
 }

@@ -93,7 +93,7 @@ func TestRefusals(t *testing.T) {
 	f(426, "not_a_session", "GET /t/finals HTTP/1.1", "Host: x")
 	f(400, "subprotocol", "GET /t/finals HTTP/1.1", append(up[:5:5], "Sec-WebSocket-Protocol: mqtt, soap")...)
 	f(400, "websocket", "GET /t/finals HTTP/1.1", without("Sec-WebSocket-Key")...)
-	f(400, "websocket", "GET /t/finals HTTP/1.1", without("Sec-WebSocket-Version")...)
+	f(426, "websocket", "GET /t/finals HTTP/1.1", without("Sec-WebSocket-Version")...)
 	f(400, "websocket", "GET /t/finals HTTP/1.1", without("Connection")...)
 	f(431, "header_too_large", "GET /t/finals HTTP/1.1", append(up[:5:5], "X-Long: "+strings.Repeat("x", 5000))...)
 	f(400, "leg_version", "GET /t/finals HTTP/1.1", append(up[:5:5], leg.HeaderLeg+": v9")...)

@@ -72,7 +72,7 @@ func (c *workerCounts) sent(messages, bytes int) {
 //nolint:gochecknoglobals // constants in all but name
 var (
 	refusalReasons = []string{
-		"draining", "stale", "full", "method", "body", "position", "not_a_session", "subprotocol", "leg_version", "leg_auth", "websocket",
+		"draining", "stale", "full", "method", "body", "position", "not_a_session", "subprotocol", "leg_version", "leg_auth", "websocket", "ambiguous",
 		"ticket", "origin", "header_too_large", "slow_request", "http",
 	}
 	messageReasons = []string{"raw_takes_none", "binary", "json", "type", "topic", "position", "topics", "busy"}

@@ -1,7 +1,6 @@
 package router
 
 import (
-	"bytes"
 	"context"
 	"crypto/tls"
 	"errors"
@@ -32,22 +31,46 @@ type httpConn struct {
 	carried bool      // Conn is a bridge's
 	began   time.Time // when the first byte of the present request came
 	hasLine bool      // the first line of the present request has come
+	inLine  bool      // it has begun: all before was empty lines
+	last    byte      // that came before it ended
 	linger  bool      // refused before all that the client sends was read
 	taken   *takeover // a session that waits for the connection to be handed over
 
 	closed atomic.Bool
 }
 
-// Read notes when a request begins and whether its first line is whole, which the HTTP server does not tell.
+// Read notes when a request begins and whether its first line is whole, which the HTTP server does not tell; nor does it tell
+// how that line ends, which is looked at here.
 func (c *httpConn) Read(p []byte) (int, error) {
 	n, err := c.read(p)
-	if n > 0 {
-		if c.began.IsZero() {
-			c.began = time.Now()
-		}
-		c.hasLine = c.hasLine || bytes.IndexByte(p[:n], '\n') >= 0
+	if n == 0 || c.hasLine {
+		return n, err
+	}
+	if c.began.IsZero() {
+		c.began = time.Now()
+	}
+	if !c.firstLine(p[:n]) {
+		return 0, errLineEnd
 	}
 	return n, err
+}
+
+// firstLine looks for the end of the first line, behind empty ones (RFC 9112, 2.2). It reports whether all is well-formed so far.
+func (c *httpConn) firstLine(p []byte) bool {
+	for _, b := range p {
+		switch {
+		case b == '\n' && c.last != '\r':
+			return false
+		case b == '\n':
+			c.hasLine = c.inLine
+		case b != '\r':
+			c.inLine = true
+		}
+		if c.last = b; c.hasLine {
+			break
+		}
+	}
+	return true
 }
 
 func (c *httpConn) read(p []byte) (n int, err error) {

@@ -48,7 +48,7 @@ func badAnswer(format string, args ...any) error {
 
 // readAnswer reads an answer's head into buf, with what comes along with it. Interim answers are passed over.
 func readAnswer(c net.Conn, buf []byte) (*answer, error) {
-	n, searched := 0, 0
+	n, searched, interim := 0, 0, 0
 	for {
 		if end := bytes.Index(buf[searched:n], []byte("\r\n\r\n")); end >= 0 {
 			head := buf[:searched+end+4]
@@ -59,6 +59,9 @@ func readAnswer(c net.Conn, buf []byte) (*answer, error) {
 			if a.status >= 200 || a.status == fasthttp.StatusSwitchingProtocols {
 				a.rest = buf[len(head):n]
 				return a, nil
+			}
+			if interim += len(head); interim > len(buf) {
+				return nil, badAnswer("its interim heads are larger than %d bytes", len(buf))
 			}
 			n = copy(buf, buf[len(head):n])
 			searched = 0
@@ -95,6 +98,8 @@ type said struct {
 	upgrade, connection, events bool
 	chunked, opaque             bool
 	accepts, protocols, framed  int
+	upgrades                    int
+	body                        bool // one that is not empty
 	accept, protocol            []byte
 	extensions                  [][]byte
 	leg, ticket, policy         []byte
@@ -108,6 +113,7 @@ func (a *answer) read() (said, error) {
 		switch f := fs.field; {
 		case f.is("upgrade"):
 			s.upgrade = foldEqual(f.value, "websocket")
+			s.upgrades++
 		case f.is("connection"):
 			s.connection = s.connection || hasElement(f.value, "upgrade")
 		case f.is("sec-websocket-accept"):
@@ -126,6 +132,7 @@ func (a *answer) read() (said, error) {
 			s.events = foldEqual(bytes.TrimSpace(kind), "text/event-stream")
 		case f.is("content-length"), f.is("transfer-encoding"):
 			s.framed++
+			s.body = s.body || !f.is("content-length") || string(f.value) != "0"
 			s.chunked = s.chunked || foldEqual(f.value, "chunked")
 			s.opaque = s.opaque || !foldEqual(f.value, "chunked")
 		case f.is("content-encoding"):
@@ -185,8 +192,10 @@ func (a *answer) begins(hs *handshake, own bool) (bool, error) {
 // checkUpgrade checks a 101 against the client's handshake (RFC 6455, 4.1), because a tunnel is open from then on.
 func (s *said) checkUpgrade(hs *handshake, own bool) error {
 	switch {
-	case !s.upgrade || !s.connection:
+	case !s.upgrade || s.upgrades > 1 || !s.connection:
 		return badAnswer("it upgrades to something else")
+	case s.body:
+		return badAnswer("its upgrade has a body")
 	case s.accepts != 1 || string(s.accept) != acceptFor(hs.key):
 		return badAnswer("its Sec-WebSocket-Accept does not belong to the key")
 	case s.protocols > 1 || s.protocols == 1 && !slices.Contains(hs.protocols, string(s.protocol)):

@@ -10,6 +10,7 @@ import (
 
 	"github.com/valyala/fasthttp"
 
+	"github.com/ringside-edge/ringside/internal/httphead"
 	"github.com/ringside-edge/ringside/internal/topic"
 	"github.com/ringside-edge/ringside/ring"
 )
@@ -64,7 +65,7 @@ func (r *Router) parse(ctx *fasthttp.RequestCtx) (*handshake, *refusal) {
 		return nil, refuse(fasthttp.StatusBadRequest, reasonHTTP, "a session needs HTTP/1.1")
 	case hs.uri[0] != '/' || strings.ContainsAny(hs.uri, "#\\"):
 		return nil, refuse(fasthttp.StatusBadRequest, reasonHTTP, "the request target is not a path with a query")
-	case !validHost(hs.host):
+	case !httphead.ValidHost(hs.host):
 		return nil, refuse(fasthttp.StatusBadRequest, reasonHTTP, "the Host is not a host")
 	}
 	seen, err := hs.readFields()
@@ -217,18 +218,4 @@ func acceptsEvents(value []byte) bool {
 func validKey(key string) bool {
 	b, err := base64.StdEncoding.Strict().DecodeString(key)
 	return err == nil && len(b) == 16
-}
-
-// validHost reports whether a Host may be one: a name or an address, and a port.
-func validHost(host string) bool {
-	for i := range len(host) {
-		c := host[i]
-		switch {
-		case 'a' <= c && c <= 'z', 'A' <= c && c <= 'Z', '0' <= c && c <= '9':
-		case strings.IndexByte("-._~:[]%!$&'()*+;=", c) >= 0:
-		default:
-			return false
-		}
-	}
-	return host != ""
 }

@@ -2,8 +2,9 @@ package router
 
 import (
 	"bytes"
-	"errors"
 	"iter"
+
+	"github.com/ringside-edge/ringside/internal/httphead"
 )
 
 // field is one header field where it stands in a message's head.
@@ -12,14 +13,8 @@ type field struct {
 	line        []byte // both as they came, without the end of the line
 }
 
-// Why a header block is not understood. What one reader takes for the end of a line, or for a name, another may not:
-// whatever is not beyond doubt is refused rather than passed on.
-var (
-	errLineEnd = errors.New("a line of the head does not end with CRLF")
-	errFolded  = errors.New("a header field is continued on the next line")
-	errName    = errors.New("the name of a header field is not a token")
-	errValue   = errors.New("a header field has a control character in it")
-)
+// errLineEnd is of a line that ends with LF alone.
+var errLineEnd = httphead.ErrLineEnd
 
 // fields cuts a header block, up to the blank line that ends it, into its fields. The slices lie in the block. Use:
 //
@@ -33,70 +28,25 @@ type fields struct {
 }
 
 func (f *fields) next() bool {
-	i := bytes.IndexByte(f.rest, '\n')
-	if f.err != nil || len(f.rest) == 0 {
+	if f.err != nil {
 		return false
 	}
-	if i < 1 || f.rest[i-1] != '\r' {
-		f.err = errLineEnd
-		return false
+	hf, rest, ok, err := httphead.Next(f.rest)
+	f.rest, f.err = rest, err
+	if ok {
+		f.field = field{name: hf.Name, value: hf.Value, line: hf.Line}
 	}
-	line := f.rest[:i-1]
-	f.rest = f.rest[i+1:]
-	if len(line) == 0 {
-		return false
-	}
-	f.field, f.err = parseField(line)
-	return f.err == nil
-}
-
-func parseField(line []byte) (field, error) {
-	if line[0] == ' ' || line[0] == '\t' {
-		return field{}, errFolded
-	}
-	colon := bytes.IndexByte(line, ':')
-	if colon < 1 || !isToken(line[:colon]) {
-		return field{}, errName
-	}
-	value := bytes.Trim(line[colon+1:], " \t")
-	if hasControl(value) {
-		return field{}, errValue
-	}
-	return field{name: line[:colon], value: value, line: line}, nil
+	return ok
 }
 
 // hasControl reports whether b has a control character in it, other than a tab.
-func hasControl(b []byte) bool {
-	for _, c := range b {
-		if c < ' ' && c != '\t' || c == 0x7f {
-			return true
-		}
-	}
-	return false
-}
+func hasControl(b []byte) bool { return httphead.HasControl(b) }
 
 // is compares a field's name, in whatever case it came, with a name in lower case.
 func (f field) is(name string) bool { return foldEqual(f.name, name) }
 
 // foldEqual reports whether b is s, which is in lower case, but for the case of ASCII letters.
-func foldEqual(b []byte, s string) bool {
-	if len(b) != len(s) {
-		return false
-	}
-	for i := range b {
-		if lower(b[i]) != s[i] {
-			return false
-		}
-	}
-	return true
-}
-
-func lower(c byte) byte {
-	if 'A' <= c && c <= 'Z' {
-		return c + 'a' - 'A'
-	}
-	return c
-}
+func foldEqual(b []byte, s string) bool { return httphead.FoldEqual(b, s) }
 
 // isOurs reports whether a field belongs to us: its name begins with "Ringside-", in whatever case, or with what some
 // servers take for that.
@@ -129,17 +79,7 @@ func (f field) isHopByHop() bool {
 	return false
 }
 
-func isToken(b []byte) bool {
-	for _, c := range b {
-		switch {
-		case 'a' <= c && c <= 'z', 'A' <= c && c <= 'Z', '0' <= c && c <= '9':
-		case bytes.IndexByte([]byte("!#$%&'*+-.^_`|~"), c) >= 0:
-		default:
-			return false
-		}
-	}
-	return len(b) > 0
-}
+func isToken(b []byte) bool { return httphead.IsToken(b) }
 
 // elements are the elements of a comma-separated list, without the space around them and without empty ones.
 func elements(value []byte) iter.Seq[[]byte] {

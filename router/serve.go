@@ -18,7 +18,7 @@ func (r *Router) handle(ctx *fasthttp.RequestCtx) {
 	if began.IsZero() { // it came along with the request before
 		began = time.Now()
 	}
-	c.began, c.hasLine = time.Time{}, false
+	c.began, c.hasLine, c.inLine, c.last = time.Time{}, false, false, 0
 	if r.deps.Fallback != nil && !asksForSession(&ctx.Request.Header) {
 		r.metrics.fallbacks.Add(1)
 		r.deps.Fallback(ctx)
@@ -82,7 +82,7 @@ func (r *Router) open(ctx *fasthttp.RequestCtx, c *httpConn, hs *handshake) bool
 	t.first = up.answer.appendHead(make([]byte, 0, len(up.answer.line)+len(up.answer.block)+len(up.answer.rest)+2), up.own)
 	t.head = len(t.first)
 	t.first = append(t.first, up.answer.rest...)
-	c.taken = t
+	c.taken, c.hasLine = t, true // no request follows
 	ctx.HijackSetNoResponse(true)
 	ctx.Hijack(t.run)
 	return true

@@ -21,23 +21,25 @@ var mayImport = map[string][]string{
 	"gateway/auth":        {"gateway/auth/apprpc", "internal/topic"},
 	"gateway/auth/apprpc": {},
 
-	"internal/admission":  {},
-	"internal/topic":      {},
-	"internal/backoff":    {},
-	"internal/topicrule":  {"internal/topic"},
-	"internal/fault":      {},
-	"internal/position":   {},
-	"internal/wsframe":    {},
-	"internal/eventloop":  {},
-	"internal/config":     {},
-	"internal/handover":   {},
-	"internal/bridge":     {"internal/eventloop"},
-	"internal/certs":      {},
-	"internal/metrics":    {},
-	"internal/tlscert":    {},
-	"internal/origin":     {},
-	"internal/admin":      {"ring", "internal/backoff", "internal/certs", "internal/metrics", "internal/position", "internal/topic"},
-	"internal/admin/page": {},
+	"internal/admission":   {},
+	"internal/topic":       {},
+	"internal/backoff":     {},
+	"internal/topicrule":   {"internal/topic"},
+	"internal/fault":       {},
+	"internal/position":    {},
+	"internal/wsframe":     {},
+	"internal/eventloop":   {},
+	"internal/config":      {},
+	"internal/handover":    {},
+	"internal/bridge":      {"internal/eventloop"},
+	"internal/certs":       {},
+	"internal/metrics":     {},
+	"internal/tlscert":     {},
+	"internal/origin":      {},
+	"internal/admin":       {"ring", "internal/backoff", "internal/certs", "internal/metrics", "internal/position", "internal/topic"},
+	"internal/admin/page":  {},
+	"internal/httphead":    {},
+	"internal/conformance": {},
 
 	"internal/repo":        {},
 	"internal/testcluster": {"internal/position"},
@@ -72,7 +74,7 @@ var onlyIn = map[string][]string{
 }
 
 // testHelpers are packages that any test may import.
-var testHelpers = []string{"internal/testcluster", "internal/redistest"}
+var testHelpers = []string{"internal/testcluster", "internal/redistest", "internal/conformance"}
 
 func TestImports(t *testing.T) {
 	used := map[string]bool{}
