@@ -122,7 +122,7 @@ func TestSessionLimit(t *testing.T) {
 
 // legClient is what a router's side of a leg sees.
 type legClient struct {
-	t      *testing.T
+	t      testing.TB
 	b      *bufio.Reader
 	c      net.Conn
 	ticket string

@@ -31,7 +31,7 @@ const testSecret = "a secret of the tests"
 
 // rig is a gateway that runs.
 type rig struct {
-	t      *testing.T
+	t      testing.TB
 	g      *Gateway
 	stream *stream.Client
 	addr   string               // of Redis
@@ -44,7 +44,7 @@ type rig struct {
 const maxPayload = 32 << 20
 
 // start runs a gateway with a Redis of its own; change may set its configuration.
-func start(t *testing.T, change func(*Config), deps ...func(*Deps)) *rig {
+func start(t testing.TB, change func(*Config), deps ...func(*Deps)) *rig {
 	t.Helper()
 	redis := miniredis.RunT(t)
 	r := startOn(t, redis.Addr(), ring.StateJoining, change, deps...)
@@ -53,7 +53,7 @@ func start(t *testing.T, change func(*Config), deps ...func(*Deps)) *rig {
 }
 
 // startOn runs a gateway on a Redis. It owns all slots, or none, as the state says.
-func startOn(t *testing.T, redis string, state ring.State, change func(*Config), more ...func(*Deps)) *rig {
+func startOn(t testing.TB, redis string, state ring.State, change func(*Config), more ...func(*Deps)) *rig {
 	t.Helper()
 	r := &rig{t: t, addr: redis}
 	var err error
@@ -162,7 +162,7 @@ func (r *rig) redisDo(args ...string) {
 
 // wsClient is a WebSocket client that fails the test instead of returning errors.
 type wsClient struct {
-	t *testing.T
+	t testing.TB
 	c *websocket.Conn
 }
 

@@ -174,7 +174,7 @@ func (l *legClient) parse(frame string) (m message) {
 }
 
 // serverFrame takes the first frame, which must be whole, off what a client has got.
-func serverFrame(t *testing.T, b []byte) (size int, payload []byte) {
+func serverFrame(t testing.TB, b []byte) (size int, payload []byte) {
 	t.Helper()
 	if len(b) >= 10 || len(b) >= 2 && b[1] < 126 || len(b) >= 4 && b[1] == 126 {
 		head, n := 2, uint64(b[1])

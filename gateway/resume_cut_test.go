@@ -21,7 +21,7 @@ import (
 // follower is a session as a router has it: it keeps what it takes to go on with it at another gateway, and what its
 // client has got. It implements leg.Sink.
 type follower struct {
-	t      *testing.T
+	t      testing.TB
 	l      *legClient
 	ticket string
 	strip  leg.Stripper

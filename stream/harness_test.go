@@ -27,12 +27,12 @@ func both(t *testing.T, f func(t *testing.T, url string)) {
 }
 
 // start runs a client until the test ends.
-func start(t *testing.T, cfg Config) *Client {
+func start(t testing.TB, cfg Config) *Client {
 	t.Helper()
 	return startWith(t, cfg, zap.NewNop())
 }
 
-func startWith(t *testing.T, cfg Config, log *zap.Logger) *Client {
+func startWith(t testing.TB, cfg Config, log *zap.Logger) *Client {
 	t.Helper()
 	c, err := New(cfg, log)
 	if err != nil {
@@ -51,13 +51,13 @@ func startWith(t *testing.T, cfg Config, log *zap.Logger) *Client {
 }
 
 // ready waits until c is connected.
-func ready(t *testing.T, c *Client) *Client {
+func ready(t testing.TB, c *Client) *Client {
 	t.Helper()
 	testcluster.Soon(t, "redis answers", func() bool { return c.Ready() == nil })
 	return c
 }
 
-func publish(t *testing.T, c *Client, topic, payload string) Published {
+func publish(t testing.TB, c *Client, topic, payload string) Published {
 	t.Helper()
 	p, err := c.Publish(t.Context(), Message{Topic: topic, Payload: []byte(payload)})
 	if err != nil {

@@ -89,9 +89,14 @@ func (f *follower) connection(ctx context.Context) error {
 			return finalError{err}
 		}
 		if e.Type == "welcome" && e.Heartbeat > 0 {
-			silence = 5 * time.Duration(e.Heartbeat) * time.Millisecond / 2
+			silence = silenceOf(e)
 		}
 	}
+}
+
+// silenceOf is how long a server may say nothing that promises a heartbeat as often as its welcome does.
+func silenceOf(welcome event) time.Duration {
+	return 5 * time.Duration(min(max(welcome.Heartbeat, 1), time.Hour.Milliseconds())) * time.Millisecond / 2
 }
 
 // ended says why a connection ended, and keeps the delay that the server asked for.

@@ -13,6 +13,7 @@ import (
 	"strings"
 	"syscall"
 	"time"
+	"unicode"
 
 	"github.com/ringside-edge/ringside/internal/backoff"
 	"github.com/ringside-edge/ringside/internal/position"
@@ -118,8 +119,20 @@ type follower struct {
 
 // note tells the person something that is not a message.
 func (f *follower) note(format string, args ...any) {
-	fmt.Fprintf(f.std.err, "ringside: "+format+"\n", args...)
+	fmt.Fprintf(f.std.err, "ringside: %s\n", printable(fmt.Sprintf(format, args...)))
 }
+
+// printable is s without what a terminal might obey: it may come from a server.
+func printable(s string) string {
+	return strings.Map(func(c rune) rune {
+		if isUnprintable(c) {
+			return unicode.ReplacementChar
+		}
+		return c
+	}, s)
+}
+
+func isUnprintable(c rune) bool { return !unicode.IsPrint(c) }
 
 // event is what a server of ringside.v1 sends.
 type event struct {
@@ -151,15 +164,17 @@ func (f *follower) on(text []byte, e event) error {
 	}
 	switch e.Type {
 	case "welcome":
-		f.welcome(e)
+		return f.welcome(e)
 	case "policy":
 		f.obey(e)
 	case "message":
 		return f.message(e)
 	case "heartbeat":
-		f.last = e.Position
+		return f.moveTo(e.Position)
 	case "gap":
-		f.last = e.Position
+		if err := f.moveTo(e.Position); err != nil {
+			return err
+		}
 		f.note("gap: what lies between %s and %s is lost (%s)", e.After, e.Position, e.Reason)
 	case "error":
 		f.note("the server says: %s (%s)", e.Message, e.Reason)
@@ -167,14 +182,26 @@ func (f *follower) on(text []byte, e event) error {
 	return nil
 }
 
-func (f *follower) welcome(e event) {
+// moveTo is where to go on from after the next connection.
+func (f *follower) moveTo(at string) error {
+	if _, err := position.Parse(at); err != nil {
+		return fmt.Errorf("the server sent a position that is none: %w", err)
+	}
+	f.last = at
+	return nil
+}
+
+func (f *follower) welcome(e event) error {
+	if err := f.moveTo(e.Position); err != nil {
+		return err
+	}
 	if !f.welcomed {
 		f.note("following %s from %s", e.Topic, e.Position)
 	}
 	f.welcomed = true
 	f.resume, f.pass = e.Resume, ""
-	f.last = e.Position
 	f.obey(e)
+	return nil
 }
 
 // obey takes in the backoff policy of an event, as long as it can be followed.
@@ -185,14 +212,16 @@ func (f *follower) obey(e event) {
 }
 
 func (f *follower) message(e event) error {
-	f.last = e.ID
+	if err := f.moveTo(e.ID); err != nil {
+		return err
+	}
 	if !f.cmd.JSON {
 		var data bytes.Buffer
 		if err := json.Compact(&data, e.Data); err != nil {
 			return fmt.Errorf("a message without data: %w", err)
 		}
 		if e.Encoding != "" {
-			data.WriteString(" (" + e.Encoding + ")")
+			data.WriteString(" (" + printable(e.Encoding) + ")")
 		}
 		if _, err := fmt.Fprintf(f.std.out, "%s %s\n", e.ID, data.Bytes()); err != nil {
 			return fmt.Errorf("cannot print: %w", err)

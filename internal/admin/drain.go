@@ -90,7 +90,8 @@ func (s *Server) shard(w http.ResponseWriter, r *http.Request) (string, error) {
 	if len(bytes.TrimSpace(body)) > 0 {
 		dec := json.NewDecoder(bytes.NewReader(body))
 		dec.DisallowUnknownFields()
-		if dec.Decode(&in) != nil || dec.More() {
+		err := dec.Decode(&in)
+		if _, more := dec.Token(); err != nil || !errors.Is(more, io.EOF) {
 			return "", refuse(http.StatusBadRequest, "json", `the body can't be read: want {"shard":"g1"} or none`)
 		}
 	}

@@ -58,8 +58,10 @@ func decodePublish(body []byte) (Message, error) {
 	dec := json.NewDecoder(bytes.NewReader(body))
 	dec.DisallowUnknownFields()
 	err := dec.Decode(&in)
-	if err == nil && dec.More() {
-		err = errors.New("something follows the object")
+	if err == nil {
+		if _, more := dec.Token(); !errors.Is(more, io.EOF) { // More takes a bracket that closes nothing for the end
+			err = errors.New("something follows the object")
+		}
 	}
 	const want = `want {"topic":"…","data":<any JSON value>,"id":"…","min_replicas":1}, where the last two are optional`
 	switch {
