@@ -25,6 +25,8 @@ type Request struct {
 }
 
 const (
+	websocket = "websocket" // the reason for what is no handshake of WebSocket
+
 	line = "GET /t/a HTTP/1.1\r\n"
 	host = "Host: edge.example\r\n"
 )
@@ -45,14 +47,14 @@ func with(name, fields string, reason string) Request {
 }
 
 // instead is a handshake in which one field is replaced.
-func instead(name, field, by string, status int, reason string) Request {
+func instead(name, field, by string, status int) Request {
 	var b strings.Builder
 	for l := range strings.SplitAfterSeq(Handshake, "\r\n") {
 		if !strings.HasPrefix(l, field+":") {
 			b.WriteString(l)
 		}
 	}
-	return Request{Name: name, Bytes: line + host + b.String() + by + "\r\n" + Smuggled, Status: status, Reason: reason}
+	return Request{Name: name, Bytes: line + host + b.String() + by + "\r\n" + Smuggled, Status: status, Reason: websocket}
 }
 
 func lengths() []Request {
@@ -195,28 +197,27 @@ func targets() []Request {
 }
 
 func upgrades() []Request {
-	const ws = "websocket"
 	return []Request{
-		instead("h2c", "Upgrade", "Upgrade: h2c\r\nHTTP2-Settings: AAMAAABkAAQAAP__\r\n", 400, ws),
-		instead("h2c beside websocket", "Upgrade", "Upgrade: websocket, h2c\r\nHTTP2-Settings: AAMAAABkAAQAAP__\r\n", 400, ws),
-		instead("h2c before websocket", "Upgrade", "Upgrade: h2c\r\nUpgrade: websocket\r\nHTTP2-Settings: AAMAAABkAAQAAP__\r\n", 400, ws),
-		instead("h2c, named by Connection", "Connection", "Connection: Upgrade, HTTP2-Settings\r\nUpgrade: h2c\r\nHTTP2-Settings: AAMAAABkAAQAAP__\r\n", 400, ws),
-		instead("TLS by Upgrade", "Upgrade", "Upgrade: TLS/1.0\r\n", 400, ws),
-		instead("Upgrade with a version", "Upgrade", "Upgrade: websocket/13\r\n", 400, ws),
-		with("Upgrade twice", "Upgrade: websocket\r\n", ws),
-		instead("Connection without Upgrade", "Connection", "Connection: keep-alive\r\n", 400, ws),
-		instead("Connection with a part of it", "Connection", "Connection: Upgraded\r\n", 400, ws),
-		instead("no Connection", "Connection", "", 400, ws),
-		with("two keys", "Sec-WebSocket-Key: AAAAAAAAAAAAAAAAAAAAAA==\r\n", ws),
-		with("two equal keys", "Sec-WebSocket-Key: "+Key+"\r\n", ws),
-		instead("no key", "Sec-WebSocket-Key", "", 400, ws),
-		instead("empty key", "Sec-WebSocket-Key", "Sec-WebSocket-Key:\r\n", 400, ws),
-		instead("short key", "Sec-WebSocket-Key", "Sec-WebSocket-Key: c2hvcnQ=\r\n", 400, ws),
-		instead("key that is no base64", "Sec-WebSocket-Key", "Sec-WebSocket-Key: !!!!!!!!!!!!!!!!!!!!!!==\r\n", 400, ws),
-		instead("two versions", "Sec-WebSocket-Version", "Sec-WebSocket-Version: 13\r\nSec-WebSocket-Version: 8\r\n", 426, ws),
-		instead("list of versions", "Sec-WebSocket-Version", "Sec-WebSocket-Version: 13, 8\r\n", 426, ws),
-		instead("old version", "Sec-WebSocket-Version", "Sec-WebSocket-Version: 8\r\n", 426, ws),
-		instead("no version", "Sec-WebSocket-Version", "", 426, ws),
+		instead("h2c", "Upgrade", "Upgrade: h2c\r\nHTTP2-Settings: AAMAAABkAAQAAP__\r\n", 400),
+		instead("h2c beside websocket", "Upgrade", "Upgrade: websocket, h2c\r\nHTTP2-Settings: AAMAAABkAAQAAP__\r\n", 400),
+		instead("h2c before websocket", "Upgrade", "Upgrade: h2c\r\nUpgrade: websocket\r\nHTTP2-Settings: AAMAAABkAAQAAP__\r\n", 400),
+		instead("h2c, named by Connection", "Connection", "Connection: Upgrade, HTTP2-Settings\r\nUpgrade: h2c\r\nHTTP2-Settings: AAMAAABkAAQAAP__\r\n", 400),
+		instead("TLS by Upgrade", "Upgrade", "Upgrade: TLS/1.0\r\n", 400),
+		instead("Upgrade with a version", "Upgrade", "Upgrade: websocket/13\r\n", 400),
+		with("Upgrade twice", "Upgrade: websocket\r\n", websocket),
+		instead("Connection without Upgrade", "Connection", "Connection: keep-alive\r\n", 400),
+		instead("Connection with a part of it", "Connection", "Connection: Upgraded\r\n", 400),
+		instead("no Connection", "Connection", "", 400),
+		with("two keys", "Sec-WebSocket-Key: AAAAAAAAAAAAAAAAAAAAAA==\r\n", websocket),
+		with("two equal keys", "Sec-WebSocket-Key: "+Key+"\r\n", websocket),
+		instead("no key", "Sec-WebSocket-Key", "", 400),
+		instead("empty key", "Sec-WebSocket-Key", "Sec-WebSocket-Key:\r\n", 400),
+		instead("short key", "Sec-WebSocket-Key", "Sec-WebSocket-Key: c2hvcnQ=\r\n", 400),
+		instead("key that is no base64", "Sec-WebSocket-Key", "Sec-WebSocket-Key: !!!!!!!!!!!!!!!!!!!!!!==\r\n", 400),
+		instead("two versions", "Sec-WebSocket-Version", "Sec-WebSocket-Version: 13\r\nSec-WebSocket-Version: 8\r\n", 426),
+		instead("list of versions", "Sec-WebSocket-Version", "Sec-WebSocket-Version: 13, 8\r\n", 426),
+		instead("old version", "Sec-WebSocket-Version", "Sec-WebSocket-Version: 8\r\n", 426),
+		instead("no version", "Sec-WebSocket-Version", "", 426),
 		with("a session of both kinds", "Accept: text/event-stream\r\n", "ambiguous"),
 	}
 }
