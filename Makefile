@@ -80,6 +80,13 @@ model: ## Hold gateways against a model of what is guaranteed for MODELTIME (10m
 	scripts/setup redis-server gcc
 	RINGSIDE_MODEL=$(MODELTIME) $(GO) test -race -count=1 -timeout 0 -run 'TestModel$$' -v ./gateway $(TESTFLAGS)
 
+.PHONY: scale
+scale: ## Simulate crowds that come back at once, beside a real one of 8,000, and measure gossip with up to 200 members (about 8 minutes)
+	scripts/setup redis-server
+	$(GO) run ./scripts/scale storm
+	$(GO) run ./scripts/scale storm -clients 8000 -real
+	$(GO) run ./scripts/scale gossip
+
 .PHONY: slow
 slow: ## Measure what clients that stop reading cost in the kernel, and what the bounds cost others, and write docs/SLOW.md
 	scripts/setup redis-server

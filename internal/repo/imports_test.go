@@ -51,6 +51,7 @@ var mayImport = map[string][]string{
 	"scripts/page":   {"internal/testcluster"},
 	"scripts/rehome": {"internal/..."},
 	"scripts/storm":  {"internal/..."},
+	"scripts/scale":  {"internal/...", "gossip", "ring"},
 	"scripts/chaos":  {"internal/..."},
 }
 
