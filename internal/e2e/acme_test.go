@@ -198,6 +198,7 @@ func TestACME(t *testing.T) {
 			Name: fmt.Sprintf("s%d", i), Protocol: p, Base: func() string { return "https://" + r.Addr }, Topic: "finals", TLS: trust,
 		}))
 	}
+	a.waitOpen(t)
 	publishers(t, c, redis, []string{"finals"}, 1, 20).wait()
 	a.verify(t)
 	a.nobodyNoticed(t)

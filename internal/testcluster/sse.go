@@ -38,8 +38,11 @@ func (s *Subscriber) runSSE(ctx context.Context) (time.Duration, error) {
 	if got := resp.Header.Get("Content-Type"); !strings.HasPrefix(got, "text/event-stream") {
 		return -1, fmt.Errorf("%w: content type %q", errBroken, got)
 	}
-	e := sseReader{sub: s, conn: s.answered(), retry: -1}
 	in := bufio.NewReader(resp.Body)
+	if resp.ContentLength >= 0 { // an event stream that has an end is a refusal
+		return refusedSSE(in)
+	}
+	e := sseReader{sub: s, conn: s.answered(), retry: -1}
 	for {
 		line, err := in.ReadString('\n')
 		if errors.Is(err, io.EOF) {
@@ -54,6 +57,19 @@ func (s *Subscriber) runSSE(ctx context.Context) (time.Duration, error) {
 			return -1, fmt.Errorf("%w (in %.200q)", err, line)
 		}
 	}
+}
+
+// refusedSSE reads a refusal: when to come back, and why.
+func refusedSSE(in io.Reader) (time.Duration, error) {
+	body, err := io.ReadAll(in)
+	if err != nil {
+		return -1, err
+	}
+	var ms int
+	if n, _ := fmt.Sscanf(string(body), "retry: %d\nevent: refused\n", &ms); n != 1 {
+		return -1, fmt.Errorf("%w: an event stream that ends: %.200q", errBroken, body)
+	}
+	return time.Duration(ms) * time.Millisecond, fmt.Errorf("refused: %s", body)
 }
 
 // sseReader reads one event stream as the HTML standard says.
