@@ -79,15 +79,13 @@ func run(ctx context.Context, o options) error {
 	return nil
 }
 
-const secret = "no secret at all, for a measurement"
-
 // scenario runs one fault in a cluster of its own.
 func scenario(ctx context.Context, o options, dir, what string) (err error) {
-	s := &stage{o: o, socket: filepath.Join(dir, "takeover")}
-	defer func() { s.end(err) }()
-	if err := s.begin(ctx, dir); err != nil {
+	s, err := begin(ctx, o, dir)
+	if err != nil {
 		return err
 	}
+	defer func() { s.End(err) }()
 	mine, others, err := topics(ctx, s.router, o.topics)
 	if err != nil {
 		return err
@@ -100,7 +98,7 @@ func scenario(ctx context.Context, o options, dir, what string) (err error) {
 	if err := c.open(ctx, s.router.Addr, o, mine, others); err != nil {
 		return err
 	}
-	pub, err := publish(ctx, s.redis.Addr, append(append([]string(nil), mine...), others...), o.rate)
+	pub, err := publish(ctx, s.Redis.Addr, append(append([]string(nil), mine...), others...), o.rate)
 	if err != nil {
 		return err
 	}
@@ -135,55 +133,34 @@ func scenario(ctx context.Context, o options, dir, what string) (err error) {
 
 // stage is the cluster of a scenario.
 type stage struct {
-	o              options
+	*testcluster.Stage
 	socket         string // of the router's takeover
-	redis          *testcluster.RedisServer
-	nodes          []*testcluster.Node
 	router, victim *testcluster.Node
 }
 
 // begin starts everything and waits until the ring is complete.
-func (s *stage) begin(ctx context.Context, dir string) (err error) {
-	if s.redis, err = testcluster.StartRedis(ctx, dir, false); err != nil {
-		return err
+func begin(ctx context.Context, o options, dir string) (s *stage, err error) {
+	s = &stage{socket: filepath.Join(dir, "takeover")}
+	if s.Stage, err = testcluster.NewStage(ctx, o.binary, dir); err != nil {
+		return nil, err
 	}
-	if s.router, err = s.start(ctx, testcluster.Router, "", nil, append(strings.Fields(s.o.flags), "--takeover-socket", s.socket)...); err != nil {
-		return err
+	defer func() {
+		if err != nil {
+			s.End(err)
+		}
+	}()
+	flags := append(strings.Fields(o.flags), "--takeover-socket", s.socket)
+	if s.router, err = s.Start(ctx, testcluster.NodeSpec{Role: testcluster.Router, Flags: flags}); err != nil {
+		return nil, err
 	}
 	ids := []string{"g1", "g2", "g3"}
 	for _, id := range ids {
-		if _, err := s.start(ctx, testcluster.Gateway, id, nil); err != nil {
-			return err
+		if _, err := s.Start(ctx, testcluster.NodeSpec{Role: testcluster.Gateway, ID: id}); err != nil {
+			return nil, err
 		}
 	}
-	s.victim = s.nodes[1]
-	return testcluster.Poll(ctx, func() error {
-		r, err := s.router.Ring(ctx)
-		if err != nil {
-			return err
-		}
-		for _, id := range ids {
-			if m, ok := r.Member(id); !ok || m.State != "active" {
-				return errors.New(id + " is not active")
-			}
-		}
-		return s.router.Ready(ctx)
-	})
-}
-
-func (s *stage) start(ctx context.Context, role, id string, reuse *testcluster.Node, flags ...string) (*testcluster.Node, error) {
-	spec := testcluster.NodeSpec{
-		Binary: s.o.binary, Role: role, ID: id, Redis: "redis://" + s.redis.Addr, Reuse: reuse,
-		Flags: append([]string{"--secret", secret, "--log-level=warn"}, flags...),
-	}
-	if len(s.nodes) > 0 {
-		spec.Join = s.nodes[len(s.nodes)-1].Gossip
-	}
-	n, err := testcluster.StartNode(ctx, spec)
-	if err == nil {
-		s.nodes = append(s.nodes, n)
-	}
-	return n, err
+	s.victim = s.Nodes[1]
+	return s, s.Await(ctx, s.router, ids...)
 }
 
 // strike does what the scenario is about and waits until it is over.
@@ -212,7 +189,7 @@ func (s *stage) strike(ctx context.Context, what string, c *crowd) error {
 		}
 		say("drained and gone")
 	case "takeover":
-		if _, err := s.start(ctx, testcluster.Router, "", s.router, "--takeover", s.socket); err != nil {
+		if _, err := s.Start(ctx, testcluster.NodeSpec{Role: testcluster.Router, Reuse: s.router, Flags: []string{"--takeover", s.socket}}); err != nil {
 			return err
 		}
 		if code, err := s.router.Wait(time.Minute); code != 0 || err != nil {
@@ -222,19 +199,6 @@ func (s *stage) strike(ctx context.Context, what string, c *crowd) error {
 		wait(ctx, 5*time.Second)
 	}
 	return nil
-}
-
-// end ends everything, and shows what the nodes said when something went wrong.
-func (s *stage) end(err error) {
-	for _, n := range s.nodes {
-		n.Kill()
-		if err != nil {
-			fmt.Fprintf(os.Stderr, "---- %s\n%s\n", n.Name, n.LogTail(10))
-		}
-	}
-	if s.redis != nil {
-		s.redis.Kill()
-	}
 }
 
 // wait lets the cluster run for a while.

@@ -130,11 +130,12 @@ func realStorm(ctx context.Context, p plan) (outcome, error) {
 	if !p.Limits {
 		flags = []string{"--per-ip-rate", "0", "--handshakes", "0", "--accept-lag", "0"}
 	}
-	s, err := newStage(ctx, binary, dir, flags)
+	s, router, err := newStage(ctx, binary, dir, flags)
 	if err != nil {
 		return outcome{}, err
 	}
-	defer s.end()
 	p.Most = min(p.Most, 2*time.Minute)
-	return runStorm(ctx, p, s.router.Addr)
+	o, err := runStorm(ctx, p, router.Addr)
+	s.End(err)
+	return o, err
 }

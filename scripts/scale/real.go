@@ -19,64 +19,26 @@ import (
 	"github.com/ringside-edge/ringside/internal/testcluster"
 )
 
-// stage is a real cluster on this machine.
-type stage struct {
-	redis  *testcluster.RedisServer
-	nodes  []*testcluster.Node
-	router *testcluster.Node
-}
-
-const stageSecret = "a secret of the storm alone"
-
 // newStage starts a redis-server, a router and two gateways, and waits until the router is ready.
-func newStage(ctx context.Context, binary, dir string, flags []string) (_ *stage, err error) {
-	s := &stage{}
+func newStage(ctx context.Context, binary, dir string, flags []string) (s *testcluster.Stage, router *testcluster.Node, err error) {
+	if s, err = testcluster.NewStage(ctx, binary, dir); err != nil {
+		return nil, nil, err
+	}
 	defer func() {
 		if err != nil {
-			s.end()
+			s.End(err)
 		}
 	}()
-	if s.redis, err = testcluster.StartRedis(ctx, dir, false); err != nil {
-		return nil, err
+	if router, err = s.Start(ctx, testcluster.NodeSpec{Role: testcluster.Router, Flags: flags}); err != nil {
+		return nil, nil, err
 	}
-	for _, id := range []string{"", "g1", "g2"} {
-		spec := testcluster.NodeSpec{
-			Binary: binary, Role: testcluster.Gateway, ID: id, Redis: "redis://" + s.redis.Addr,
-			Flags: []string{"--secret", stageSecret, "--log-level=error"},
+	ids := []string{"g1", "g2"}
+	for _, id := range ids {
+		if _, err = s.Start(ctx, testcluster.NodeSpec{Role: testcluster.Gateway, ID: id}); err != nil {
+			return nil, nil, err
 		}
-		if id == "" {
-			spec.Role, spec.Flags = testcluster.Router, append(spec.Flags, flags...)
-		} else {
-			spec.Join = s.router.Gossip
-		}
-		n, err := testcluster.StartNode(ctx, spec)
-		if err != nil {
-			return nil, err
-		}
-		s.nodes = append(s.nodes, n)
-		s.router = s.nodes[0]
 	}
-	return s, testcluster.Poll(ctx, func() error {
-		r, err := s.router.Ring(ctx)
-		if err != nil {
-			return err
-		}
-		for _, id := range []string{"g1", "g2"} {
-			if m, ok := r.Member(id); !ok || m.State != "active" {
-				return errors.New(id + " is not active")
-			}
-		}
-		return s.router.Ready(ctx)
-	})
-}
-
-func (s *stage) end() {
-	for _, n := range s.nodes {
-		n.Kill()
-	}
-	if s.redis != nil {
-		s.redis.Kill()
-	}
+	return s, router, s.Await(ctx, router, ids...)
 }
 
 // storm is a real crowd that comes back.
@@ -100,7 +62,7 @@ func runStorm(ctx context.Context, p plan, router string) (outcome, error) {
 	for i := range p.Clients {
 		wg.Go(func() { s.live(ctx, i) })
 	}
-	for s.count() < p.Clients && sleep(ctx, 10*time.Millisecond) { // they are looked at, not waited for
+	for s.count() < p.Clients && pause(ctx, 10*time.Millisecond) == nil { // they are looked at, not waited for
 	}
 	end := time.Since(s.began)
 	cancel()
@@ -142,7 +104,7 @@ func (s *storm) note(f func(*slice)) {
 // live is one client's: it comes until it is let in, and stays until the end.
 func (s *storm) live(ctx context.Context, i int) {
 	c := realClient{from: s.address(i), topic: fmt.Sprintf("storm-%d", i%200)}
-	if !sleep(ctx, time.Duration(rand.Float64()*float64(s.Spread))) {
+	if pause(ctx, time.Duration(rand.Float64()*float64(s.Spread))) != nil {
 		return
 	}
 	for tries := uint8(0); ; tries++ {
@@ -171,7 +133,7 @@ func (s *storm) live(ctx context.Context, i int) {
 		case s.Policy:
 			wait = backoff(tries, rand.Float64())
 		}
-		if !sleep(ctx, wait) {
+		if pause(ctx, wait) != nil {
 			return
 		}
 	}
@@ -190,15 +152,6 @@ func (s *storm) address(i int) net.IP {
 func expected(err error) bool {
 	var netErr net.Error
 	return errors.As(err, &netErr) || errors.Is(err, io.EOF) || errors.Is(err, io.ErrUnexpectedEOF)
-}
-
-func sleep(ctx context.Context, d time.Duration) bool {
-	select {
-	case <-ctx.Done():
-		return false
-	case <-time.After(d):
-		return true
-	}
 }
 
 // realClient comes from one address to one topic.

@@ -74,7 +74,6 @@ type client struct {
 	number  uint8 // of the attempt
 	state   uint8
 	pass    bool // it has a reservation
-	from    time.Duration
 	until   time.Duration
 	knock   time.Duration // between its last two requests for a connection
 	address int32
@@ -260,8 +259,8 @@ func (w *world) refuse(who int32, c *client) {
 	w.cur.Refused++
 	back := w.book.Reserve(origin.Add(w.now), w.door.Rate(origin.Add(w.now)), w.door.Queued())
 	if w.Policy {
-		c.pass, c.from, c.until = true, back.From.Sub(origin), back.Until.Sub(origin)
-		w.later(max(w.now, c.from), comes, who)
+		c.pass, c.until = true, back.Until.Sub(origin)
+		w.later(max(w.now, back.From.Sub(origin)), comes, who)
 		return
 	}
 	w.later(w.now+w.again(c), comes, who)

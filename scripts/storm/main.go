@@ -9,7 +9,6 @@ package main
 import (
 	"context"
 	"encoding/json"
-	"errors"
 	"flag"
 	"fmt"
 	"io"
@@ -97,12 +96,11 @@ func run(ctx context.Context, o options) error {
 
 // scenario is one storm against a cluster of its own.
 func scenario(ctx context.Context, o options, dir, name string, flags []string, heed bool) (row string, err error) {
-	s := &stage{o: o}
-	defer func() { s.end(err) }()
-	routers, err := s.begin(ctx, dir, flags)
+	s, routers, err := begin(ctx, o, dir, flags)
 	if err != nil {
 		return "", err
 	}
+	defer func() { s.end(err) }()
 	st, err := stand(ctx, routers, o.standing)
 	if err != nil {
 		return "", err
@@ -112,7 +110,7 @@ func scenario(ctx context.Context, o options, dir, name string, flags []string, 
 	if err != nil {
 		return "", err
 	}
-	pub := publish(ctx, s.nodes[0].Admin, o.rate)
+	pub := publish(ctx, s.Nodes[0].Admin, o.rate)
 	defer pub.end()
 	wait(ctx, 5*time.Second)
 	before := st.take()
@@ -162,55 +160,43 @@ cores, the clients with a lower priority: the load average is of both.
 
 // stage is the cluster of a scenario.
 type stage struct {
+	*testcluster.Stage
 	o     options
-	redis *testcluster.RedisServer
-	nodes []*testcluster.Node // routers first
 	procs []*exec.Cmd
 }
 
 const routers = 3
 
-func (s *stage) begin(ctx context.Context, dir string, flags []string) (addrs []string, err error) {
-	if s.redis, err = testcluster.StartRedis(ctx, dir, false); err != nil {
-		return nil, err
+// begin starts the routers, and two gateways, and waits until all routers have them.
+func begin(ctx context.Context, o options, dir string, flags []string) (s *stage, addrs []string, err error) {
+	s = &stage{o: o}
+	if s.Stage, err = testcluster.NewStage(ctx, o.binary, dir); err != nil {
+		return nil, nil, err
 	}
-	for i := range routers + 2 {
-		spec := testcluster.NodeSpec{
-			Binary: s.o.binary, Role: testcluster.Router, Redis: "redis://" + s.redis.Addr,
-			Flags: []string{"--secret", "no secret at all, for a measurement", "--log-level=warn"},
-		}
-		if i < routers {
-			spec.Flags = append(spec.Flags, flags...)
-		} else {
-			spec.Role, spec.ID = testcluster.Gateway, "g"+strconv.Itoa(i)
-		}
-		if i > 0 {
-			spec.Join = s.nodes[0].Gossip
-		}
-		n, err := testcluster.StartNode(ctx, spec)
+	defer func() {
 		if err != nil {
-			return nil, err
+			s.End(err)
 		}
-		s.nodes = append(s.nodes, n)
-	}
-	for _, n := range s.nodes[:routers] {
+	}()
+	ids := []string{"g1", "g2"}
+	for range routers {
+		n, err := s.Start(ctx, testcluster.NodeSpec{Role: testcluster.Router, Flags: flags})
+		if err != nil {
+			return nil, nil, err
+		}
 		addrs = append(addrs, n.Addr)
-		if err := testcluster.Poll(ctx, func() error {
-			r, err := n.Ring(ctx)
-			if err != nil {
-				return err
-			}
-			for i := routers; i < routers+2; i++ {
-				if m, ok := r.Member("g" + strconv.Itoa(i)); !ok || m.State != "active" {
-					return errors.New("a gateway is not active")
-				}
-			}
-			return n.Ready(ctx)
-		}); err != nil {
-			return nil, err
+	}
+	for _, id := range ids {
+		if _, err := s.Start(ctx, testcluster.NodeSpec{Role: testcluster.Gateway, ID: id}); err != nil {
+			return nil, nil, err
 		}
 	}
-	return addrs, nil
+	for _, n := range s.Nodes[:routers] {
+		if err := s.Await(ctx, n, ids...); err != nil {
+			return nil, nil, err
+		}
+	}
+	return s, addrs, nil
 }
 
 // process is a process of clients.
@@ -245,21 +231,13 @@ func (s *stage) crowds(ctx context.Context, addrs []string, heed bool) (list []p
 	return list, nil
 }
 
-// end ends everything, and shows what the nodes said when something went wrong.
+// end ends the clients and the cluster.
 func (s *stage) end(err error) {
 	for _, c := range s.procs {
 		_ = c.Process.Kill()
 		_ = c.Wait()
 	}
-	for _, n := range s.nodes {
-		n.Kill()
-		if err != nil {
-			fmt.Fprintf(os.Stderr, "---- %s\n%s\n", n.Name, n.LogTail(10))
-		}
-	}
-	if s.redis != nil {
-		s.redis.Kill()
-	}
+	s.End(err)
 }
 
 // wait lets the cluster run for a while.
