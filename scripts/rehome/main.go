@@ -149,7 +149,8 @@ func begin(ctx context.Context, o options, dir string) (s *stage, err error) {
 			s.End(err)
 		}
 	}()
-	flags := append(strings.Fields(o.flags), "--takeover-socket", s.socket)
+	// All sessions are to be on one gateway, however many that are.
+	flags := append([]string{"--takeover-socket", s.socket, "--load-floor", "1000000"}, strings.Fields(o.flags)...)
 	if s.router, err = s.Start(ctx, testcluster.NodeSpec{Role: testcluster.Router, Flags: flags}); err != nil {
 		return nil, err
 	}
