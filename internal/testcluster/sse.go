@@ -36,11 +36,11 @@ func (s *Subscriber) runSSE(ctx context.Context) (time.Duration, error) {
 		return -1, errors.New(resp.Status)
 	}
 	if got := resp.Header.Get("Content-Type"); !strings.HasPrefix(got, "text/event-stream") {
-		return -1, fmt.Errorf("%w: content type %q", errBroken, got)
+		return -1, fmt.Errorf("%w: content type %q", ErrBroken, got)
 	}
 	in := bufio.NewReader(resp.Body)
 	if resp.ContentLength >= 0 { // an event stream that has an end is a refusal
-		return refusedSSE(in)
+		return ReadRefusal(in)
 	}
 	e := sseReader{sub: s, conn: s.answered(), retry: -1}
 	for {
@@ -59,15 +59,16 @@ func (s *Subscriber) runSSE(ctx context.Context) (time.Duration, error) {
 	}
 }
 
-// refusedSSE reads a refusal: when to come back, and why.
-func refusedSSE(in io.Reader) (time.Duration, error) {
+// ReadRefusal reads an event stream that only says when to come back, and why; the error is what it says. One that says
+// something else is no refusal: then the delay is negative.
+func ReadRefusal(in io.Reader) (time.Duration, error) {
 	body, err := io.ReadAll(in)
 	if err != nil {
 		return -1, err
 	}
 	var ms int
 	if n, _ := fmt.Sscanf(string(body), "retry: %d\nevent: refused\n", &ms); n != 1 {
-		return -1, fmt.Errorf("%w: an event stream that ends: %.200q", errBroken, body)
+		return -1, fmt.Errorf("%w: an event stream that ends: %.200q", ErrBroken, body)
 	}
 	return time.Duration(ms) * time.Millisecond, fmt.Errorf("refused: %s", body)
 }
@@ -98,12 +99,12 @@ func (e *sseReader) line(line string) error {
 	case "retry":
 		ms, err := strconv.Atoi(value)
 		if err != nil {
-			return fmt.Errorf("%w: retry: %w", errBroken, err)
+			return fmt.Errorf("%w: retry: %w", ErrBroken, err)
 		}
 		e.retry = time.Duration(ms) * time.Millisecond
 	case "": // a comment
 	default:
-		return fmt.Errorf("%w: an unknown field %q", errBroken, name)
+		return fmt.Errorf("%w: an unknown field %q", ErrBroken, name)
 	}
 	return nil
 }
@@ -123,7 +124,7 @@ func (e *sseReader) dispatch() error {
 		if event == "binary" {
 			b, err := base64.StdEncoding.DecodeString(text)
 			if err != nil {
-				return fmt.Errorf("%w: data: %w", errBroken, err)
+				return fmt.Errorf("%w: data: %w", ErrBroken, err)
 			}
 			text = string(b)
 		}

@@ -119,7 +119,7 @@ func (s *Subscriber) setFreshness(f Freshness) {
 func (s *Subscriber) readFreshness(data string) error {
 	var f Freshness
 	if err := json.Unmarshal([]byte(data), &f); err != nil {
-		return fmt.Errorf("%w: heartbeat %q: %w", errBroken, data, err)
+		return fmt.Errorf("%w: heartbeat %q: %w", ErrBroken, data, err)
 	}
 	s.setFreshness(f)
 	return nil
@@ -196,11 +196,11 @@ func (s *Subscriber) Open() error {
 	return nil
 }
 
-// Endings of a connection.
-var (
-	errBroken = errors.New("the server broke the protocol")
-	errClosed = errors.New("closed")
-)
+// ErrBroken is in what a client says of a server that broke the protocol.
+var ErrBroken = errors.New("the server broke the protocol")
+
+// errClosed is how a connection ends that the server closed.
+var errClosed = errors.New("closed")
 
 // run connects until ctx ends or the server breaks the protocol.
 func (s *Subscriber) run(ctx context.Context) {
@@ -239,7 +239,7 @@ func (s *Subscriber) ended(err error) bool {
 		s.failures++
 		s.lastErr = err
 	}
-	if errors.Is(err, errBroken) && s.broken == nil {
+	if errors.Is(err, ErrBroken) && s.broken == nil {
 		s.broken = err
 	}
 	return s.broken != nil

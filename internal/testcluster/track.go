@@ -25,20 +25,20 @@ type Track struct {
 func (s *Subscriber) moved(topic, text string, gap bool) error {
 	p, err := position.Parse(text)
 	if err != nil {
-		return fmt.Errorf("%w: position %q: %w", errBroken, text, err)
+		return fmt.Errorf("%w: position %q: %w", ErrBroken, text, err)
 	}
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	tr := s.tracks[topic]
 	switch {
 	case tr == nil:
-		return fmt.Errorf("%w: a position of topic %q, which is not followed", errBroken, topic)
+		return fmt.Errorf("%w: a position of topic %q, which is not followed", ErrBroken, topic)
 	case tr.Start == position.Position{}:
 		tr.Start = p
 	case !gap && tr.Last.Epoch != p.Epoch:
-		return fmt.Errorf("%w: position %v after %v without a gap", errBroken, p, tr.Last)
+		return fmt.Errorf("%w: position %v after %v without a gap", ErrBroken, p, tr.Last)
 	case !gap && p.ID.Less(tr.Last.ID):
-		return fmt.Errorf("%w: position %v is behind %v", errBroken, p, tr.Last)
+		return fmt.Errorf("%w: position %v is behind %v", ErrBroken, p, tr.Last)
 	}
 	tr.Last = p
 	return nil
@@ -50,7 +50,7 @@ func (s *Subscriber) saw(conn int, topic, at, data string) error {
 	if s.cfg.Protocol != Raw {
 		var err error
 		if p, err = position.Parse(at); err != nil {
-			return fmt.Errorf("%w: position %q: %w", errBroken, at, err)
+			return fmt.Errorf("%w: position %q: %w", ErrBroken, at, err)
 		}
 	}
 	s.mu.Lock()
@@ -58,14 +58,14 @@ func (s *Subscriber) saw(conn int, topic, at, data string) error {
 	tr := s.tracks[topic]
 	switch {
 	case tr == nil:
-		return fmt.Errorf("%w: a message of topic %q, which is not followed", errBroken, topic)
+		return fmt.Errorf("%w: a message of topic %q, which is not followed", ErrBroken, topic)
 	case s.cfg.Protocol == Raw:
 	case tr.Start == position.Position{}:
-		return fmt.Errorf("%w: a message at %v before any position was told", errBroken, p)
+		return fmt.Errorf("%w: a message at %v before any position was told", ErrBroken, p)
 	case tr.Last.Epoch != p.Epoch:
-		return fmt.Errorf("%w: a message at %v after %v without a gap", errBroken, p, tr.Last)
+		return fmt.Errorf("%w: a message at %v after %v without a gap", ErrBroken, p, tr.Last)
 	case !tr.Last.ID.Less(p.ID):
-		return fmt.Errorf("%w: a message at %v, not after %v", errBroken, p, tr.Last)
+		return fmt.Errorf("%w: a message at %v, not after %v", ErrBroken, p, tr.Last)
 	}
 	tr.Last = p
 	tr.Seen = append(tr.Seen, Seen{Conn: conn, Position: p, Data: data})

@@ -43,7 +43,7 @@ func (s *Subscriber) runWebSocket(ctx context.Context) (time.Duration, error) {
 	defer c.Close()
 	defer context.AfterFunc(ctx, func() { _ = c.UnderlyingConn().Close() })()
 	if got := c.Subprotocol(); got != sub {
-		return -1, fmt.Errorf("%w: subprotocol %q, not %q", errBroken, got, sub)
+		return -1, fmt.Errorf("%w: subprotocol %q, not %q", ErrBroken, got, sub)
 	}
 	conn := s.answered()
 	if s.cfg.Protocol == Raw {
@@ -63,7 +63,7 @@ func (s *Subscriber) runWebSocket(ctx context.Context) (time.Duration, error) {
 		}
 		var f frame
 		if err := json.Unmarshal(b, &f); err != nil {
-			return -1, fmt.Errorf("%w: %q: %w", errBroken, b, err)
+			return -1, fmt.Errorf("%w: %q: %w", ErrBroken, b, err)
 		}
 		if err := s.onFrame(c, conn, f, &missing); err != nil {
 			return -1, fmt.Errorf("%w (in %.200q)", err, b)
@@ -94,12 +94,12 @@ func (s *Subscriber) onFrame(c *websocket.Conn, conn int, f frame, missing *int)
 	case "pong":
 		return nil
 	}
-	return fmt.Errorf("%w: an unexpected %q", errBroken, f.Type)
+	return fmt.Errorf("%w: an unexpected %q", ErrBroken, f.Type)
 }
 
 func (s *Subscriber) onWelcome(c *websocket.Conn, f frame, missing int) error {
 	if f.Topic != s.cfg.Topic || f.Session == "" || f.Heartbeat <= 0 {
-		return fmt.Errorf("%w: a bad welcome", errBroken)
+		return fmt.Errorf("%w: a bad welcome", ErrBroken)
 	}
 	s.mu.Lock()
 	s.session = f.Session
@@ -142,14 +142,14 @@ func plain(f frame) (string, error) {
 	}
 	var text string
 	if err := json.Unmarshal(f.Data, &text); err != nil {
-		return "", fmt.Errorf("%w: data: %w", errBroken, err)
+		return "", fmt.Errorf("%w: data: %w", ErrBroken, err)
 	}
 	if f.Encoding != "base64" {
 		return text, nil
 	}
 	b, err := base64.StdEncoding.DecodeString(text)
 	if err != nil {
-		return "", fmt.Errorf("%w: data: %w", errBroken, err)
+		return "", fmt.Errorf("%w: data: %w", ErrBroken, err)
 	}
 	return string(b), nil
 }

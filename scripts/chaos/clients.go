@@ -86,7 +86,7 @@ type track struct {
 // Endings of a connection that are the client's own.
 var (
 	errLeft   = errors.New("left")
-	errBroken = errors.New("the server broke the protocol")
+	errBroken = testcluster.ErrBroken
 )
 
 // router picks where the next connection goes: the client's own router, or the next when that is down.

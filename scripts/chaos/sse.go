@@ -7,11 +7,12 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
-	"io"
 	"net/http"
 	"strconv"
 	"strings"
 	"time"
+
+	"github.com/ringside-edge/ringside/internal/testcluster"
 )
 
 // runSSE makes one connection and reads it to its end.
@@ -42,7 +43,7 @@ func (c *client) runSSE(ctx context.Context, i *instance) (time.Duration, error)
 	e := &sseReader{c: c, retry: -1}
 	in := bufio.NewReader(resp.Body)
 	if resp.ContentLength >= 0 { // an event stream that has an end is a refusal
-		return refusedSSE(in)
+		return testcluster.ReadRefusal(in)
 	}
 	c.answered()
 	for {
@@ -62,19 +63,6 @@ func (c *client) runSSE(ctx context.Context, i *instance) (time.Duration, error)
 			c.pause(ctx)
 		}
 	}
-}
-
-// refusedSSE reads a refusal: when to come back, and why.
-func refusedSSE(in io.Reader) (time.Duration, error) {
-	body, err := io.ReadAll(in)
-	if err != nil {
-		return -1, err
-	}
-	var ms int
-	if n, _ := fmt.Sscanf(string(body), "retry: %d\nevent: refused\n", &ms); n != 1 {
-		return -1, fmt.Errorf("%w: an event stream that ends: %.200q", errBroken, body)
-	}
-	return time.Duration(ms) * time.Millisecond, fmt.Errorf("refused: %s", body)
 }
 
 // sseReader reads one event stream as the HTML standard says.
