@@ -4,7 +4,7 @@ import (
 	"crypto/tls"
 	"fmt"
 
-	"github.com/ringside-edge/ringside/internal/tlscert"
+	"github.com/ringside-edge/ringside/internal/certs"
 )
 
 // trustCA is what a command believes a public port by.
@@ -17,9 +17,9 @@ func (t trustCA) config() (*tls.Config, error) {
 	if t.TLSCA == "" {
 		return nil, nil //nolint:nilnil // that is what the libraries take for their defaults
 	}
-	pool, err := tlscert.Authorities(t.TLSCA)
+	c, err := certs.Client(certs.Files{CA: t.TLSCA}, "")
 	if err != nil {
 		return nil, fmt.Errorf("tls-ca: %w", err)
 	}
-	return &tls.Config{MinVersion: tls.VersionTLS12, RootCAs: pool}, nil
+	return c, nil
 }

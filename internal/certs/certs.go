@@ -23,7 +23,7 @@ type Files struct {
 func Client(f Files, serverName string) (*tls.Config, error) {
 	c := &tls.Config{MinVersion: tls.VersionTLS12, ServerName: serverName}
 	if f.CA != "" {
-		pool, err := pool(f.CA)
+		pool, err := Authorities(f.CA)
 		if err != nil {
 			return nil, err
 		}
@@ -55,7 +55,7 @@ func Server(f Files) (*tls.Config, error) {
 		GetCertificate: func(*tls.ClientHelloInfo) (*tls.Certificate, error) { return f.pair() },
 	}
 	if f.CA != "" {
-		pool, err := pool(f.CA)
+		pool, err := Authorities(f.CA)
 		if err != nil {
 			return nil, err
 		}
@@ -72,7 +72,8 @@ func (f Files) pair() (*tls.Certificate, error) {
 	return &c, nil
 }
 
-func pool(file string) (*x509.CertPool, error) {
+// Authorities are the certificates in a PEM file.
+func Authorities(file string) (*x509.CertPool, error) {
 	b, err := os.ReadFile(file)
 	if err != nil {
 		return nil, fmt.Errorf("authorities: %w", err)

@@ -34,7 +34,7 @@ var mayImport = map[string][]string{
 	"internal/bridge":      {"internal/eventloop"},
 	"internal/certs":       {},
 	"internal/metrics":     {},
-	"internal/tlscert":     {},
+	"internal/tlscert":     {"internal/certs"},
 	"internal/origin":      {},
 	"internal/admin":       {"ring", "internal/backoff", "internal/certs", "internal/metrics", "internal/position", "internal/topic"},
 	"internal/admin/page":  {},

@@ -16,6 +16,8 @@ import (
 	"go.uber.org/zap"
 	"golang.org/x/crypto/acme"
 	"golang.org/x/crypto/acme/autocert"
+
+	"github.com/ringside-edge/ringside/internal/certs"
 )
 
 // ACMEConfig says which certificates are fetched from where.
@@ -62,7 +64,7 @@ func NewACME(cfg ACMEConfig) (*ACME, error) {
 	a.ended, a.stop = context.WithCancel(context.Background())
 	transport := &http.Transport{Proxy: http.ProxyFromEnvironment, TLSHandshakeTimeout: 10 * time.Second, IdleConnTimeout: 30 * time.Second}
 	if cfg.CA != "" {
-		pool, err := Authorities(cfg.CA)
+		pool, err := certs.Authorities(cfg.CA)
 		if err != nil {
 			return nil, err
 		}

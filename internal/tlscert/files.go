@@ -17,6 +17,8 @@ import (
 
 	"github.com/prometheus/client_golang/prometheus"
 	"go.uber.org/zap"
+
+	"github.com/ringside-edge/ringside/internal/certs"
 )
 
 // Pair names the files of a certificate with its chain, and of its key; PEM.
@@ -113,24 +115,11 @@ func (f *Files) read() (*set, error) {
 	}
 	if f.cfg.CA != "" {
 		var err error
-		if s.pool, err = Authorities(f.cfg.CA); err != nil {
+		if s.pool, err = certs.Authorities(f.cfg.CA); err != nil {
 			return nil, err
 		}
 	}
 	return s, nil
-}
-
-// Authorities are the certificates in a PEM file.
-func Authorities(file string) (*x509.CertPool, error) {
-	text, err := os.ReadFile(file)
-	if err != nil {
-		return nil, fmt.Errorf("certificate authorities: %w", err)
-	}
-	pool := x509.NewCertPool()
-	if !pool.AppendCertsFromPEM(text) {
-		return nil, fmt.Errorf("certificate authorities: %s has no certificate in PEM in it", file)
-	}
-	return pool, nil
 }
 
 // Run reads the files anew when they change, until ctx ends.
