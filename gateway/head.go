@@ -2,7 +2,6 @@ package gateway
 
 import (
 	"bytes"
-	"encoding/base64"
 	"strings"
 
 	"github.com/valyala/fasthttp"
@@ -63,15 +62,12 @@ func (s *headSeen) field(f httphead.Field) {
 		s.upgrades++
 		s.upgradeOdd = s.upgradeOdd || !httphead.FoldEqual(f.Value, "websocket")
 	case is("connection"):
-		for e := range bytes.SplitSeq(f.Value, []byte(",")) {
-			s.connection = s.connection || httphead.FoldEqual(bytes.Trim(e, " \t"), "upgrade")
-		}
+		s.connection = s.connection || httphead.HasElement(f.Value, "upgrade")
 	case is("accept"):
 		s.events = s.events || bytes.Contains(bytes.ToLower(f.Value), []byte("text/event-stream"))
 	case is("sec-websocket-key"):
 		s.keys++
-		b, err := base64.StdEncoding.Strict().DecodeString(string(f.Value))
-		s.keyOdd = s.keyOdd || err != nil || len(b) != 16
+		s.keyOdd = s.keyOdd || !httphead.ValidKey(string(f.Value))
 	case is("sec-websocket-version"):
 		s.versions++
 		s.versionOdd = s.versionOdd || string(f.Value) != "13"

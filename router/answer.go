@@ -14,6 +14,7 @@ import (
 
 	"github.com/valyala/fasthttp"
 
+	"github.com/ringside-edge/ringside/internal/httphead"
 	"github.com/ringside-edge/ringside/leg"
 )
 
@@ -115,7 +116,7 @@ func (a *answer) read() (said, error) {
 			s.upgrade = foldEqual(f.value, "websocket")
 			s.upgrades++
 		case f.is("connection"):
-			s.connection = s.connection || hasElement(f.value, "upgrade")
+			s.connection = s.connection || httphead.HasElement(f.value, "upgrade")
 		case f.is("sec-websocket-accept"):
 			s.accept = f.value
 			s.accepts++
@@ -123,7 +124,7 @@ func (a *answer) read() (said, error) {
 			s.protocol = f.value
 			s.protocols++
 		case f.is("sec-websocket-extensions"):
-			for e := range elements(f.value) {
+			for e := range httphead.Elements(f.value) {
 				name, _, _ := bytes.Cut(e, []byte(";"))
 				s.extensions = append(s.extensions, bytes.TrimSpace(name))
 			}

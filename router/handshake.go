@@ -2,7 +2,6 @@ package router
 
 import (
 	"bytes"
-	"encoding/base64"
 	"errors"
 	"net/netip"
 	"strings"
@@ -123,7 +122,7 @@ func (hs *handshake) parseKind(seen headSeen) *refusal {
 		return bad("Connection does not name Upgrade")
 	case seen.versions != 1 || seen.versionOdd:
 		return refuse(fasthttp.StatusUpgradeRequired, reasonWebSocket, "the only version of WebSocket spoken here is 13")
-	case seen.keys != 1 || !validKey(hs.key):
+	case seen.keys != 1 || !httphead.ValidKey(hs.key):
 		return bad("one Sec-WebSocket-Key of 16 bytes in base64 is needed")
 	}
 	hs.websocket = true
@@ -140,7 +139,7 @@ func (hs *handshake) readFields() (headSeen, error) {
 		case f.is("host"):
 			seen.hosts++
 		case f.is("connection"):
-			for e := range elements(f.value) {
+			for e := range httphead.Elements(f.value) {
 				switch {
 				case foldEqual(e, "upgrade"):
 					seen.connectionUpgrade = true
@@ -171,11 +170,11 @@ func (hs *handshake) readField(f field, seen *headSeen) {
 		seen.versions++
 		seen.versionOdd = seen.versionOdd || string(f.value) != "13"
 	case f.is("sec-websocket-protocol"):
-		for p := range elements(f.value) {
+		for p := range httphead.Elements(f.value) {
 			hs.protocols = append(hs.protocols, string(p))
 		}
 	case f.is("sec-websocket-extensions"):
-		for e := range elements(f.value) {
+		for e := range httphead.Elements(f.value) {
 			name, _, _ := bytes.Cut(e, []byte(";"))
 			hs.extensions = append(hs.extensions, string(bytes.TrimSpace(name)))
 		}
@@ -203,7 +202,7 @@ func appendElement(list, e []byte) []byte {
 
 // acceptsEvents reports whether an Accept names event streams, by name and not excluded.
 func acceptsEvents(value []byte) bool {
-	for e := range elements(value) {
+	for e := range httphead.Elements(value) {
 		kind, params, _ := bytes.Cut(e, []byte(";"))
 		if !foldEqual(bytes.TrimSpace(kind), "text/event-stream") {
 			continue
@@ -212,10 +211,4 @@ func acceptsEvents(value []byte) bool {
 		return q != "q=0" && q != "q=0.0" && q != "q=0.00" && q != "q=0.000"
 	}
 	return false
-}
-
-// validKey reports whether a Sec-WebSocket-Key is 16 bytes in base64.
-func validKey(key string) bool {
-	b, err := base64.StdEncoding.Strict().DecodeString(key)
-	return err == nil && len(b) == 16
 }

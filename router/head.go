@@ -1,9 +1,6 @@
 package router
 
 import (
-	"bytes"
-	"iter"
-
 	"github.com/ringside-edge/ringside/internal/httphead"
 )
 
@@ -80,26 +77,3 @@ func (f field) isHopByHop() bool {
 }
 
 func isToken(b []byte) bool { return httphead.IsToken(b) }
-
-// elements are the elements of a comma-separated list, without the space around them and without empty ones.
-func elements(value []byte) iter.Seq[[]byte] {
-	return func(yield func([]byte) bool) {
-		for len(value) > 0 {
-			var e []byte
-			e, value, _ = bytes.Cut(value, []byte(","))
-			if e = bytes.Trim(e, " \t"); len(e) > 0 && !yield(e) {
-				return
-			}
-		}
-	}
-}
-
-// hasElement reports whether a list has an element, which is given in lower case.
-func hasElement(value []byte, element string) bool {
-	for e := range elements(value) {
-		if foldEqual(e, element) {
-			return true
-		}
-	}
-	return false
-}
