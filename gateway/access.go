@@ -44,7 +44,7 @@ func (g *Gateway) authenticate(ctx *fasthttp.RequestCtx, req *request) *refusal 
 		return nil
 	}
 	demanded := g.deps.Access.Demands(req.topic)
-	if len(demanded) == 0 {
+	if len(demanded) == 0 && !req.format.isCable() {
 		return nil
 	}
 	h := &ctx.Request.Header
@@ -54,10 +54,17 @@ func (g *Gateway) authenticate(ctx *fasthttp.RequestCtx, req *request) *refusal 
 	}
 	limit, cancel := context.WithTimeout(g.ctx, g.cfg.HandshakeTimeout/2) // routers give up later
 	defer cancel()
-	grant, no := g.deps.Access.Guard.Connect(limit, demanded, &auth.Request{
+	asked := &auth.Request{
 		Session: req.session, Topic: req.topic, URI: string(h.RequestURI()), Host: string(h.Host()), Client: client,
 		Header: func(name string) string { return joined(h, name) },
-	})
+	}
+	var grant *auth.Grant
+	var no *auth.Refusal
+	if req.format.isCable() { // what it follows is asked about stream by stream
+		grant, no = g.deps.Access.Guard.ConnectCable(limit, asked, req.token)
+	} else {
+		grant, no = g.deps.Access.Guard.Connect(limit, demanded, asked)
+	}
 	if no != nil {
 		return &refusal{status: no.Status, reason: no.Reason, message: no.Message, retry: no.Retry, final: no.Reason != auth.KeysMissing}
 	}
@@ -148,10 +155,14 @@ func (s *session) setGrant(grant *auth.Grant) {
 	}
 	a.ticket.Grant = string(grant.Encode())
 	sealed := s.worker.g.deps.Keys.Seal(a.ticket)
+	if s.takesFeeds {
+		s.parting = leg.Farewell(sealed)
+	}
 	if a.owes {
 		a.farewell[1], a.farewell[0] = a.farewell[0], leg.Farewell(sealed)
 	}
 	s.control(newRecord(leg.Renew, 0, zeroPosition, sealed).b)
+	s.offerAnew()
 }
 
 // expired ends a session whose grant has ended.
@@ -165,6 +176,10 @@ func (s *session) expired() bool {
 
 // turnAway ends a session with a reason that its client can read.
 func (s *session) turnAway(reason closeReason, no *refusal) {
+	if s.cable != nil {
+		s.turnCableAway(reason, no)
+		return
+	}
 	text := `{"error":"` + no.reason + `"}`
 	code := uint16(codeForbidden)
 	delay := int64(0)
@@ -207,10 +222,14 @@ func (s *session) over(reason closeReason) {
 }
 
 // wantsReason reports whether a client could not read a refusal: a browser shows neither status nor body of a handshake that
-// failed. An event stream that is refused for good has to be: EventSource ends then.
+// failed, and other clients ask for a close in the query. An event stream that is refused for good has to be: EventSource ends then.
 func (no *refusal) wantsReason(ctx *fasthttp.RequestCtx, f format) bool {
 	h := &ctx.Request.Header
-	if !no.final || len(h.Peek("Origin")) == 0 && len(h.Peek("Sec-Fetch-Mode")) == 0 {
+	if f.isCable() { // its clients look for the reason where a session is
+		return true
+	}
+	asks := f != formatSSE && string(ctx.QueryArgs().Peek("refuse")) == "close"
+	if !no.final || !asks && len(h.Peek("Origin")) == 0 && len(h.Peek("Sec-Fetch-Mode")) == 0 {
 		return false
 	}
 	return f != formatSSE || no.retry > 0
@@ -224,6 +243,12 @@ func encodeReply(transmission string) []byte {
 // note keeps the topics that the session follows for the application.
 func (s *session) note() {
 	if a := s.access; a != nil && a.grant.Owes() {
+		if s.cable != nil { // it knows them by their identifiers
+			for _, c := range s.cable.list {
+				a.topics = append(a.topics, c.identifier)
+			}
+			return
+		}
 		s.subs(func(sub *sub) { a.topics = append(a.topics, sub.feed.topic.name) })
 	}
 }

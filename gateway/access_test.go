@@ -116,9 +116,10 @@ func TestOpenSessionsHaveNoAccess(t *testing.T) {
 // A browser can't read the answer to a handshake that failed: it gets a session that ends with the reason.
 func TestRefusalsThatBrowsersRead(t *testing.T) {
 	r := start(t, nil, func(d *Deps) { d.Access = guarded(t, &clock{}, nil) })
+	origin := http.Header{"Origin": {"https://shop.example"}}
 	f := func(topic, query string, code int, reason string) {
 		t.Helper()
-		c, resp, err := websocket.DefaultDialer.Dial("ws://"+r.g.Addr()+"/t/"+topic+query, http.Header{"Origin": {"https://shop.example"}})
+		c, resp, err := websocket.DefaultDialer.Dial("ws://"+r.g.Addr()+"/t/"+topic+query, origin)
 		if err != nil {
 			t.Fatal(err)
 		}
@@ -131,6 +132,11 @@ func TestRefusalsThatBrowsersRead(t *testing.T) {
 	}
 	f("private", "", codeUnauthorized, auth.TokenMissing)
 	f("private", "?token="+token(t, "ann", time.Hour, "other"), codeForbidden, auth.TokenTopic)
+	origin = nil // a client that asks for it
+	f("private", "?refuse=close", codeUnauthorized, auth.TokenMissing)
+	if _, resp, err := websocket.DefaultDialer.Dial("ws://"+r.g.Addr()+"/t/private", nil); err == nil || resp.StatusCode != http.StatusUnauthorized {
+		t.Errorf("one that does not ask: got %v, want the status", err)
+	}
 	testcluster.Soon(t, "no place is taken", func() bool { return r.g.Sessions() == 0 })
 }
 

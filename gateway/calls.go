@@ -81,6 +81,8 @@ func (s *session) begin(c command) bool {
 	g, grant, id := s.worker.g, s.access.grant, s.id
 	guard := g.deps.Access.Guard
 	switch c.Type {
+	case "cable":
+		return s.beginCableCall(c.cable)
 	case "auth":
 		s.ask(func() func() {
 			fresh, no := guard.Renew(g.ctx, grant, c.Token)

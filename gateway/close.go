@@ -27,12 +27,15 @@ const (
 	closeDenied                          // the application wanted it to end
 	closeRefused                         // it was begun only to tell its client why it is refused
 	closeSlow                            // it fell off the log of a topic that wants such sessions closed
+	closeRate                            // its client sent too fast
+	closeParked                          // its router serves it from a feed
+	closeAtRouter                        // it ended while its router served it from a feed
 	closeReasons
 )
 
 func (r closeReason) String() string {
 	return [closeReasons]string{"client", "error", "protocol", "write_timeout", "control_overflow",
-		"grace_over", "drain", "no_replay", "moved", "gone", "resume", "expired", "denied", "refused", "slow"}[r]
+		"grace_over", "drain", "no_replay", "moved", "gone", "resume", "expired", "denied", "refused", "slow", "rate", "parked", "at_router"}[r]
 }
 
 // Close codes that we give (RFC 6455, 7.4.1 and the IANA registry).
@@ -48,6 +51,10 @@ func (s *session) finish(reason closeReason, delay time.Duration) {
 	code := uint16(codeTryLater)
 	if reason == closeDrain {
 		code = codeRestart
+	}
+	if s.cable != nil {
+		s.farewell(reason, map[closeReason]string{closeSlow: cableTooSlow}[reason], true)
+		return
 	}
 	ms := strconv.FormatInt(delay.Milliseconds(), 10)
 	if s.format == formatSSE {
@@ -77,6 +84,8 @@ func (s *session) end(reason closeReason, last []byte) {
 		s.worker.counts.full.Add(^uint64(0))
 	} else if s.control(last); !s.conn.Open() {
 		return
+	} else if s.worker.uncork(s); !s.conn.Open() {
+		return
 	} else if s.full {
 		s.worker.counts.full.Add(^uint64(0))
 	}
@@ -105,16 +114,20 @@ func (s *session) leave() {
 
 // close ends the session at once.
 func (s *session) close(reason closeReason) {
+	s.worker.uncork(s)
 	if !s.conn.Open() {
 		return
 	}
 	if !s.closing {
 		s.note()
 	}
+	s.keep(reason)
 	s.over(reason)
 	switch {
 	case s.closing:
 		reason = s.reason
+	case s.wasParked:
+		reason = closeParked
 	case (s.goBy > 0 || s.offered > 0) && (reason == closeClient || reason == closeError):
 		reason = closeMoved
 	}
@@ -125,6 +138,10 @@ func (s *session) close(reason closeReason) {
 		s.worker.counts.leaving.Add(^uint64(0))
 	}
 	s.leave()
+	if s.share != nil {
+		s.worker.counts.shared.Add(-uint64(s.share.members.Firsts))
+		s.worker.counts.feeds.Add(^uint64(0))
+	}
 	s.conn.Close()
 	s.tail, s.out, s.resume = nil, nil, nil
 	s.worker.remove(s)

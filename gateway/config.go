@@ -39,6 +39,10 @@ type Config struct {
 	MoveGrace        time.Duration // 5s: how long a session that was told to go elsewhere may take
 	StaleAfter       time.Duration // 4s: age of what a slot can vouch for from which it is stale
 	Beacon           time.Duration // 1s: after which a quiet slot gets a beacon
+	ReadLinger       time.Duration // 0: how long a read of Redis may wait, where messages come one by one and fast, to bring several
+	Plain            bool          // the slots that it owns are read without a consumer group and acknowledgements
+	CountEvery       time.Duration // 500ms: between two reports of the sessions of topics to other gateways
+	ViewersEvery     time.Duration // 5s: at most so often sessions that asked are told how many follow their topic
 
 	Origins *origin.List // sites whose pages may open sessions; nil: all
 
@@ -46,7 +50,12 @@ type Config struct {
 	MaxFrame    int // 64 KiB: bytes of a client's message
 	MaxTopics   int // 64: topics of a session
 	MaxSessions int // sessions of this gateway; from the descriptor limit
+	HTTPConns   int // connections that are no session yet; an eighth of the descriptor limit, 4096 at most
 	MaxControl  int // 16 KiB: answers that wait for a session which does not read
+
+	ClientRate    int // 50: frames that a client may send per second
+	ClientBurst   int // 200: frames that it may send at once
+	MaxNodeTopics int // 131072: topics of all sessions together
 
 	LogEntries    int           // 1024: entries of a topic kept in memory
 	LogBytes      int           // 4 MiB: bytes of a topic's log, encodings included
@@ -57,6 +66,7 @@ type Config struct {
 	LogLinger     time.Duration // 1m: how long a topic's log outlives its last session
 
 	Rules *topicrule.Rules // none: how topics differ; the same on all gateways
+	Cable *Cable           // nil: Action Cable is not spoken
 
 	// Of tests.
 	firstBeat  time.Duration // 1s: until the first heartbeat of a session that was taken over
@@ -77,10 +87,14 @@ type Deps struct {
 	// which are needed then.
 	TLS     *tls.Config
 	Bridges *bridge.Set
+	LegTLS  func() *tls.Config // with which other gateways are dialed; nil without TLS
 }
 
 // descriptorReserve is what a gateway keeps of its descriptors for everything but sessions.
 const descriptorReserve = 256
+
+// maxHTTPConns bounds the connections that are no session yet, whatever the descriptor limit is, unless told otherwise.
+const maxHTTPConns = 4096
 
 func orElse[T comparable](v *T, def T) {
 	var zero T
@@ -106,6 +120,8 @@ func (c *Config) setDefaults(deps *Deps) error {
 	orElse(&c.KeepAlive, 30*time.Second)
 	orElse(&c.AckTimeout, 20*time.Second)
 	orElse(&c.DrainWindow, 30*time.Second)
+	orElse(&c.CountEvery, 500*time.Millisecond)
+	orElse(&c.ViewersEvery, 5*time.Second)
 	orElse(&c.DrainMin, 100)
 	orElse(&c.DrainMax, 2000)
 	orElse(&c.MoveGrace, 5*time.Second)
@@ -114,8 +130,13 @@ func (c *Config) setDefaults(deps *Deps) error {
 	orElse(&c.MaxHeader, 8<<10)
 	orElse(&c.MaxFrame, 64<<10)
 	orElse(&c.MaxTopics, 64)
-	orElse(&c.MaxSessions, max(1, (eventloop.DescriptorLimit()-descriptorReserve)/deps.descriptors()))
+	limit := eventloop.DescriptorLimit()
+	orElse(&c.HTTPConns, max(16, min(maxHTTPConns, limit/8)))
+	orElse(&c.MaxSessions, max(1, (limit-descriptorReserve-c.HTTPConns)/deps.descriptors()))
 	orElse(&c.MaxControl, 16<<10)
+	orElse(&c.ClientRate, 50)
+	orElse(&c.ClientBurst, 200)
+	orElse(&c.MaxNodeTopics, 1<<17)
 	orElse(&c.LogEntries, 1024)
 	orElse(&c.LogBytes, 4<<20)
 	orElse(&c.LogTotalBytes, 256<<20)
@@ -138,13 +159,18 @@ func (c *Config) validate() error {
 		"write time-out": int64(c.WriteTimeout), "replay time-out": int64(c.ReplayTimeout),
 		"drain window": int64(c.DrainWindow), "least drain rate": int64(c.DrainMin), "largest drain rate": int64(c.DrainMax),
 		"move grace": int64(c.MoveGrace), "header limit": int64(c.MaxHeader), "frame limit": int64(c.MaxFrame),
-		"topic limit": int64(c.MaxTopics), "session limit": int64(c.MaxSessions), "control limit": int64(c.MaxControl),
+		"topic limit": int64(c.MaxTopics), "session limit": int64(c.MaxSessions), "limit of connections": int64(c.HTTPConns), "control limit": int64(c.MaxControl),
+		"client rate": int64(c.ClientRate), "client burst": int64(c.ClientBurst), "limit of all topics": int64(c.MaxNodeTopics),
 		"log entries": int64(c.LogEntries), "log bytes": int64(c.LogBytes), "total log bytes": int64(c.LogTotalBytes),
 		"keys kept": int64(c.LatestKeys), "log linger": int64(c.LogLinger), "age of what is stale": int64(c.StaleAfter), "beacon interval": int64(c.Beacon),
+		"interval of counts": int64(c.CountEvery), "interval of viewers": int64(c.ViewersEvery),
 	} {
 		if v <= 0 {
 			return fmt.Errorf("the %s must be positive", name)
 		}
+	}
+	if least := max(c.MaxTopics, frameCost(c.MaxFrame)) + 1; c.ClientBurst < least {
+		return fmt.Errorf("a client burst of %d frames: %d topics and a message of %d bytes need %d", c.ClientBurst, c.MaxTopics, c.MaxFrame, least)
 	}
 	if c.StaleAfter < 3*c.Beacon {
 		return fmt.Errorf("what is %v old is stale, and beacons come every %v: want three of them in that time", c.StaleAfter, c.Beacon)
@@ -160,4 +186,9 @@ func (d Deps) validate() error {
 		return errors.New("BUG: gateway: a dependency is missing")
 	}
 	return nil
+}
+
+// socketOptions are those of sessions.
+func (c *Config) socketOptions() eventloop.SocketOptions {
+	return eventloop.SocketOptions{KeepAlive: c.KeepAlive, Unsent: c.Unsent, ReceiveBuffer: c.ReceiveBuffer}
 }

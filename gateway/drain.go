@@ -18,7 +18,7 @@ const drainSlack = 3 * time.Second
 // Drain takes no new sessions any more and sends those that are left away, at an even pace over the drain window that is
 // bounded below and above. A router takes its sessions to another gateway, and clients notice nothing; one that has not
 // done so when the move's grace is over is left to see to it on its own, when its leg ends. Clients that came directly
-// are closed, each with a delay for its return, spread over as long as the window, but 30 s at most. Drain blocks until no
+// are closed at that pace, each with a short delay for its return. Drain blocks until no
 // session is left, or ctx ends, whose error it returns.
 func (g *Gateway) Drain(ctx context.Context) error {
 	g.draining.Store(true)
@@ -71,7 +71,7 @@ func (w *worker) drainSome(n float64) {
 func (s *session) goElsewhere() {
 	g := s.worker.g
 	if !s.onLeg {
-		s.finish(closeDrain, g.policy().Over(g.cfg.DrainWindow))
+		s.finish(closeDrain, g.policy().Paced(g.cfg.DrainWindow))
 		return
 	}
 	s.goBy = s.worker.loop.Now() + g.cfg.MoveGrace.Milliseconds()

@@ -15,9 +15,11 @@ import (
 type format uint8
 
 const (
-	formatV1  format = iota // ringside.v1: JSON in text frames
-	formatRaw               // ringside.raw: payloads in frames
-	formatSSE               // Server-Sent Events
+	formatV1       format = iota // ringside.v1: JSON in text frames
+	formatRaw                    // ringside.raw: payloads in frames
+	formatSSE                    // Server-Sent Events
+	formatCable                  // Action Cable
+	formatCableExt               // Action Cable with positions and history
 	formats
 )
 
@@ -27,8 +29,13 @@ const (
 	protocolRaw = "ringside.raw"
 )
 
+// subprotocol is its name in a handshake; of WebSocket formats.
+func (f format) subprotocol() string {
+	return [formats]string{protocolV1, protocolRaw, "", protocolCable, protocolCableExt}[f]
+}
+
 func (f format) String() string {
-	return [formats]string{"v1", "raw", "sse"}[f]
+	return [formats]string{"v1", "raw", "sse", "cable", "cable_ext"}[f]
 }
 
 // entry is one message of a topic. It is immutable, apart from its encodings, which are made when the first
@@ -38,6 +45,7 @@ type entry struct {
 	topic   *topic
 	payload []byte
 	records [formats]atomic.Pointer[record]
+	cut     atomic.Pointer[cableRecord] // of Action Cable, as classes get it whose sessions have a part of it
 
 	// Of topics whose slow sessions pass over what was replaced.
 	key   string
@@ -83,6 +91,10 @@ func (e *entry) record(f format) *record {
 		body = encodeV1(e)
 	case formatRaw:
 		body = encodeRaw(e)
+	case formatCable:
+		body = encodeCable(e)
+	case formatCableExt:
+		body = encodeCableExt(e)
 	default:
 		body = encodeSSE(e)
 	}
@@ -106,17 +118,22 @@ func encodeV1(e *entry) []byte {
 	return wsframe.AppendFrame(make([]byte, 0, len(j)+wsframe.HeaderSize(len(j))), wsframe.Text, j)
 }
 
-// appendData appends a payload as a further field of an object.
-func appendData(j, payload []byte) []byte {
+// appendData appends a payload as the further field "data" of an object.
+func appendData(j, payload []byte) []byte { return appendField(j, `,"data":`, payload) }
+
+// appendMessage is the same for a field called "message".
+func appendMessage(j, payload []byte) []byte { return appendField(j, `,"message":`, payload) }
+
+func appendField(j []byte, name string, payload []byte) []byte {
 	switch {
 	case !utf8.Valid(payload): // first: the JSON package does not look into strings
-		j = append(j, `,"encoding":"base64","data":"`...)
+		j = append(append(append(j, `,"encoding":"base64"`...), name...), '"')
 		j = base64.StdEncoding.AppendEncode(j, payload)
 		return append(j, '"')
 	case json.Valid(payload):
-		return append(append(j, `,"data":`...), payload...)
+		return append(append(j, name...), payload...)
 	}
-	return appendQuoted(append(j, `,"data":`...), string(payload))
+	return appendQuoted(append(j, name...), string(payload))
 }
 
 func encodeRaw(e *entry) []byte {

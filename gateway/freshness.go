@@ -105,6 +105,9 @@ func (g *Gateway) lookAtFreshness(now time.Time) {
 	case stale == 0 && was > 0:
 		g.log.Info("all slots are fresh again")
 	}
+	if stale == 0 && was == 0 {
+		return // nobody has to go, and no loop need wake
+	}
 	for _, w := range g.workers {
 		w.loop.Post(eventloop.NoteFunc(w.exodus))
 	}

@@ -4,6 +4,7 @@ import (
 	"bufio"
 	"encoding/json"
 	"net/http"
+	"slices"
 	"strconv"
 	"strings"
 	"testing"
@@ -16,16 +17,40 @@ import (
 	"github.com/ringside-edge/ringside/internal/position"
 	"github.com/ringside-edge/ringside/internal/testcluster"
 	"github.com/ringside-edge/ringside/leg"
+	"github.com/ringside-edge/ringside/ring"
 	"github.com/ringside-edge/ringside/stream"
 )
 
-// quick has slots stale soon after they are quiet.
-func quick(c *Config) {
-	c.Beacon, c.StaleAfter, c.Heartbeat = 300*time.Millisecond, 1500*time.Millisecond, time.Hour
+// usual has beacons as they are by default, and no slot stale however busy the machine is.
+func usual(c *Config) { c.Beacon, c.StaleAfter, c.Heartbeat = time.Second, 4*time.Hour, time.Hour }
+
+// realRedis runs a test on both event loops, on a real Redis, which beacons cost little.
+func realRedis(t *testing.T, change func(*Config), f func(t *testing.T, r *rig)) {
+	for name, portable := range map[string]bool{"native": false, "portable": true} {
+		t.Run(name, func(t *testing.T) {
+			f(t, startOn(t, testcluster.NewRedis(t, false).Addr, ring.StateJoining, func(c *Config) {
+				c.Portable = portable
+				change(c)
+			}))
+		})
+	}
 }
 
-// usual has beacons as they are by default.
-func usual(c *Config) { c.Beacon, c.StaleAfter = time.Second, 4*time.Second }
+// hang has Redis fail, and the slot of a topic as if its tail had brought nothing for longer than is quiet.
+func (r *rig) hang(topic string) {
+	r.t.Helper()
+	r.redis.SetError("LOADING in a test")
+	s := r.g.slots[r.g.slotOf(topic)]
+	testcluster.Soon(r.t, "the tail is lost", func() bool {
+		r.g.tails.mu.Lock()
+		defer r.g.tails.mu.Unlock()
+		return !r.g.tails.stands[s.n]
+	})
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	long := time.Now().Add(-2 * r.g.cfg.StaleAfter)
+	s.seen, s.placed = long, long
+}
 
 // heartbeat is the next message, which must be a heartbeat.
 type heartbeat struct {
@@ -45,7 +70,7 @@ func (c *wsClient) heartbeat() (h heartbeat) {
 
 // Clients hear at once that what they see is stale, and that it is fresh again; new ones are sent elsewhere meanwhile.
 func TestStaleIsToldAtOnce(t *testing.T) {
-	bothLoops(t, quick, func(t *testing.T, r *rig) {
+	bothLoops(t, func(c *Config) { c.Heartbeat = time.Hour }, func(t *testing.T, r *rig) {
 		c := r.dial("quiet")
 		c.want("welcome")
 		sse := bufio.NewScanner(r.sse("quiet", "").Body)
@@ -60,9 +85,9 @@ func TestStaleIsToldAtOnce(t *testing.T) {
 			return ""
 		}
 		line("id: ")
-		r.redis.SetError("LOADING in a test")
+		r.hang("quiet")
 		h := c.heartbeat()
-		if !h.Stale || h.Lag <= 1500 || h.AsOf == 0 {
+		if !h.Stale || h.Lag <= r.g.cfg.StaleAfter.Milliseconds() || h.AsOf == 0 {
 			t.Errorf("got %+v, want it to be stale", h)
 		}
 		line("event: heartbeat")
@@ -81,10 +106,13 @@ func TestStaleIsToldAtOnce(t *testing.T) {
 			t.Errorf("refused: got %v, want 1", n)
 		}
 		r.redis.SetError("")
-		if h = c.heartbeat(); h.Stale || h.Lag > 1500 {
+		if h = c.heartbeat(); h.Stale || h.Lag > r.g.cfg.StaleAfter.Milliseconds() {
 			t.Errorf("got %+v, want it to be fresh again", h)
 		}
 		line("event: heartbeat")
+		if data := line("data: "); strings.Contains(data, "stale") {
+			t.Errorf("event stream: got %s", data)
+		}
 		testcluster.Soon(t, "the gateway is ready again", func() bool { return r.g.Ready() == nil })
 		r.dial("quiet").want("welcome")
 		r.publish("quiet", "1")
@@ -95,7 +123,7 @@ func TestStaleIsToldAtOnce(t *testing.T) {
 // The position of a client of a quiet topic moves on with the beacons. When it comes back, however much was trimmed, nothing is
 // missing.
 func TestQuietTopicHasNoGap(t *testing.T) {
-	bothLoops(t, func(c *Config) { quick(c); c.Heartbeat = 100 * time.Millisecond }, func(t *testing.T, r *rig) {
+	realRedis(t, func(c *Config) { usual(c); c.Heartbeat = 100 * time.Millisecond }, func(t *testing.T, r *rig) {
 		c := r.dial("quiet")
 		first := c.want("welcome").Position
 		last := c.heartbeat().Position
@@ -162,7 +190,7 @@ func TestForeignPosition(t *testing.T) {
 
 // A position that lies ahead of all there is, in a stream that is known to be read up to the present, is one of lost data too.
 func TestPositionThatNeverCame(t *testing.T) {
-	bothLoops(t, quick, func(t *testing.T, r *rig) {
+	realRedis(t, usual, func(t *testing.T, r *rig) {
 		p, _ := position.Parse(r.publish("finals", "1"))
 		p.ID.Ms += uint64(time.Hour.Milliseconds())
 		c := r.dial("finals?since=" + p.String())
@@ -198,21 +226,37 @@ func TestStaleAtOnce(t *testing.T) {
 	}
 }
 
+// A heartbeat that has just been made for others does not pass for the word that a slot has become stale, or is fresh again.
+func TestStaleIsToldBehindAHeartbeat(t *testing.T) {
+	r := start(t, func(c *Config) { c.Loops = 1 })
+	r.dial("quiet").want("welcome")
+	w := r.g.workers[0]
+	done := make(chan []bool)
+	w.loop.Post(eventloop.NoteFunc(func() {
+		var said []bool
+		for _, stale := range []bool{false, true, false} { // within one turn of the loop: they are of one age
+			r.g.slots[r.g.slotOf("quiet")].stale.Store(stale)
+			f := w.feeds["quiet"]
+			rec, _, _ := f.heartbeat(f.subs[0].next, formatV1)
+			said = append(said, strings.Contains(string(rec.b), `"stale":true`))
+		}
+		done <- said
+	}))
+	if got := <-done; !slices.Equal(got, []bool{false, true, false}) {
+		t.Errorf("stale: got %v, want it fresh, stale, fresh", got)
+	}
+}
+
 // Sessions of stale slots are offered to other gateways: one, and the others when that is taken. Who is not taken stays.
 func TestStaleSessionsAreOffered(t *testing.T) {
 	bothLoops(t, func(c *Config) {
-		quick(c)
-		c.Loops, c.firstProbe = 1, 4*time.Second
+		c.Loops, c.firstProbe = 1, 2*time.Second
 	}, func(t *testing.T, r *rig) {
 		const n = 5
-		offered := make(chan *legClient, 2*n)
-		var legs []*legClient
+		moves := make(chan *legClient, 2*n)
 		for range n {
 			l := r.leg("quiet", upgradeHeaders...)
 			l.opened()
-			legs = append(legs, l)
-		}
-		for _, l := range legs {
 			go func() {
 				for {
 					h, err := l.header()
@@ -220,25 +264,35 @@ func TestStaleSessionsAreOffered(t *testing.T) {
 						return
 					}
 					if h.Kind == leg.Move {
-						offered <- l
+						moves <- l
 					}
 				}
 			}()
 		}
+		offered := func() *legClient {
+			t.Helper()
+			select {
+			case l := <-moves:
+				return l
+			case <-time.After(testcluster.Limit()):
+				t.Fatal("nobody is offered")
+				return nil
+			}
+		}
 		hangs := time.Now()
-		r.redis.SetError("LOADING in a test")
-		probe := <-offered
-		if waited := time.Since(hangs); waited < r.g.cfg.firstProbe { // which is far more than it takes to be stale
+		r.hang("quiet")
+		probe := offered()
+		if waited := time.Since(hangs); waited < r.g.cfg.firstProbe {
 			t.Errorf("the first was offered after %v: others may not have noticed yet that Redis hangs", waited)
 		}
 		testcluster.Soon(t, "the next one is offered, because nobody took the first", func() bool { return r.g.metrics.offered.Load() == 2 })
-		if other := <-offered; other == probe {
+		if other := offered(); other == probe {
 			t.Error("the same session was offered again at once")
 		} else {
 			other.c.Close() // taken
 		}
 		for range n - 2 {
-			(<-offered).c.Close()
+			offered().c.Close()
 		}
 		testcluster.Soon(t, "who is not taken stays", func() bool { return r.g.Sessions() == 1 })
 		r.redis.SetError("")

@@ -7,6 +7,8 @@ import (
 	"time"
 
 	"github.com/fasthttp/websocket"
+
+	"github.com/ringside-edge/ringside/internal/testcluster"
 )
 
 // FuzzCommand sends a session any text, and holds that it is answered at most once, with JSON of a known type, and that the session
@@ -34,7 +36,7 @@ func FuzzCommand(f *testing.F) {
 			}
 		}
 		for answers := 0; ; answers++ {
-			_ = c.c.SetReadDeadline(time.Now().Add(20 * time.Second))
+			_ = c.c.SetReadDeadline(time.Now().Add(testcluster.Limit()))
 			_, b, err := c.c.ReadMessage()
 			var m message
 			if err != nil || json.Unmarshal(b, &m) != nil {

@@ -21,10 +21,12 @@ import (
 	"net"
 	"sync"
 	"sync/atomic"
+	"time"
 
 	"github.com/valyala/fasthttp"
 	"go.uber.org/zap"
 
+	"github.com/ringside-edge/ringside/internal/anteroom"
 	"github.com/ringside-edge/ringside/internal/eventloop"
 	topics "github.com/ringside-edge/ringside/internal/topic"
 	"github.com/ringside-edge/ringside/internal/topicrule"
@@ -39,6 +41,7 @@ type Gateway struct {
 	log     *zap.Logger
 	stream  *stream.Client
 	ln      net.Listener
+	room    *anteroom.Room
 	server  *fasthttp.Server
 	group   *eventloop.Group
 	workers []*worker
@@ -47,6 +50,7 @@ type Gateway struct {
 	tails   *tails
 	tailer  *stream.Tailer
 	metrics *metrics
+	counts  *counts
 
 	replaySlots   chan struct{} // bounds the reads of the past under way
 	readers       readers       // they read the past
@@ -63,6 +67,11 @@ type Gateway struct {
 	logBytes   atomic.Int64
 	entrySize  atomic.Int64 // running mean of payloads read from the past, bytes
 	staleSlots atomic.Int64
+	hottest    hottest
+
+	killed   chan struct{} // closed by Kill
+	killOnce sync.Once
+	keeps    chan *leftBehind // sessions of Action Cable to be kept
 }
 
 // concurrentReplays bounds the reads of the past under way, so that a storm of returning sessions is a queue
@@ -82,10 +91,12 @@ func New(cfg Config, deps Deps) (*Gateway, error) {
 		cfg: cfg, deps: deps, log: deps.Log, stream: deps.Stream,
 		byLoop:      make(map[*eventloop.Loop]*worker),
 		replaySlots: make(chan struct{}, concurrentReplays),
+		killed:      make(chan struct{}),
+		keeps:       make(chan *leftBehind, keepQueue),
 		metrics:     newMetrics(), unheardMargin: unheardMargin, skips: cfg.Rules.Have(topicrule.SlowLatest),
 	}
-	g.tails = newTails(g)
-	g.tailer = g.stream.NewTailer(stream.TailConfig{Shard: cfg.ID, Sink: sink{g}, Beacon: cfg.Beacon, Members: g.shards})
+	g.tails, g.counts = newTails(g), newCounts(g)
+	g.tailer = g.stream.NewTailer(stream.TailConfig{Shard: cfg.ID, Sink: sink{g}, Beacon: cfg.Beacon, Linger: cfg.ReadLinger, Plain: cfg.Plain, Members: g.shards})
 	for n := range topics.Slots {
 		g.slots = append(g.slots, &slot{n: n, g: g, topics: make(map[string]*topic)})
 	}
@@ -97,9 +108,10 @@ func New(cfg Config, deps Deps) (*Gateway, error) {
 		w := newWorker(g, l, &workerCounts{})
 		g.workers, g.byLoop[l] = append(g.workers, w), w
 	}
-	if g.ln, err = eventloop.Listen(cfg.Listen, cfg.ReceiveBuffer); err != nil {
+	if g.ln, err = eventloop.Listen(cfg.Listen, cfg.socketOptions()); err != nil {
 		return nil, errors.Join(fmt.Errorf("cannot listen for sessions: %w", err), g.Close())
 	}
+	g.bound()
 	g.secure()
 	g.server = g.newServer()
 	return g, nil
@@ -142,6 +154,12 @@ func (g *Gateway) Run(ctx context.Context) error {
 	run(func() error { g.tails.run(ctx, g.tailer.Want); return nil })
 	run(func() error { g.watchFreshness(ctx); return nil })
 	run(func() error { g.watchPolicy(ctx); return nil })
+	run(func() error { g.counts.run(ctx); return nil })
+	if g.cfg.Cable != nil {
+		for range keepWriters {
+			run(func() error { g.runKeeps(ctx); return nil })
+		}
+	}
 	run(func() error { return g.server.Serve(g.ln) })
 	// The guard outlives the sessions, whose ends it is told.
 	guard, stopGuard := context.WithCancel(context.Background())
@@ -150,13 +168,20 @@ func (g *Gateway) Run(ctx context.Context) error {
 	if g.deps.Access != nil {
 		guardDone.Go(func() { _ = g.deps.Access.Guard.Run(guard) })
 	}
-	<-ctx.Done()
+	select {
+	case <-ctx.Done():
+	case <-g.killed: // as with a process, connections first
+		_ = g.ln.Close()
+		stopLoops()
+		loopsDone.Wait()
+		cancel(nil)
+	}
 	err := context.Cause(ctx)
 	if errors.Is(err, context.Canceled) || errors.Is(err, context.DeadlineExceeded) {
 		err = nil
 	}
 	_ = g.ln.Close()
-	shutdown, done := context.WithTimeout(context.Background(), g.cfg.HandshakeTimeout)
+	shutdown, done := context.WithTimeout(context.Background(), g.patience())
 	defer done()
 	_ = g.server.ShutdownWithContext(shutdown)
 	wg.Wait()
@@ -166,6 +191,20 @@ func (g *Gateway) Run(ctx context.Context) error {
 	stopGuard()
 	guardDone.Wait()
 	return err
+}
+
+// Kill ends Run as kill -9 would end its process: the listener and all connections are closed at once and without a word, whatever
+// is on its way. It returns at once. Demonstrations and tests want that.
+func (g *Gateway) Kill() { g.killOnce.Do(func() { close(g.killed) }) }
+
+// patience is how long handshakes may take to end when Run does.
+func (g *Gateway) patience() time.Duration {
+	select {
+	case <-g.killed:
+		return time.Millisecond
+	default:
+		return g.cfg.HandshakeTimeout
+	}
 }
 
 // Warm is closed once the tails of all slots that the shard owns, or will own when it is active, stand.

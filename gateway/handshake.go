@@ -11,12 +11,12 @@ import (
 	"strings"
 	"time"
 
-	"github.com/fasthttp/websocket"
 	"github.com/valyala/fasthttp"
 	"go.uber.org/zap"
 
 	"github.com/ringside-edge/ringside/gateway/auth"
 	"github.com/ringside-edge/ringside/internal/eventloop"
+	"github.com/ringside-edge/ringside/internal/httphead"
 	"github.com/ringside-edge/ringside/internal/position"
 	topics "github.com/ringside-edge/ringside/internal/topic"
 	"github.com/ringside-edge/ringside/leg"
@@ -24,18 +24,28 @@ import (
 
 // request is a handshake that has been understood.
 type request struct {
-	topic   string
-	since   position.Position
-	resumed bool
-	format  format
-	named   bool // the client has asked for the subprotocol by name
-	onLeg   bool
-	goesOn  bool   // another gateway has begun the session
-	renewed []byte // goesOn: its ticket, sealed anew; nil when that is not due
-	stale   bool   // it may be stale: better than to be without a gateway
-	session uint64 // its ID
-	policy  uint32 // version of the backoff policy that its client knows; of a session that goes on
-	client  string // the client's address; of a session on a leg
+	topic    string
+	since    position.Position
+	resumed  bool
+	format   format
+	named    bool // the client has asked for the subprotocol by name
+	onLeg    bool
+	goesOn   bool       // another gateway has begun the session
+	pace     cablePace  // of Action Cable
+	token    string     // of Action Cable
+	restored []noteText // of Action Cable: what it begins with
+	renewed  []byte     // goesOn: its ticket, sealed anew; nil when that is not due
+	viewers  bool       // the client wants to know how many follow its topics
+	stale    bool       // it may be stale: better than to be without a gateway
+	feed     bool       // goesOn: it is a router's feed
+
+	takesFeeds bool   // its router takes offers of feeds
+	session    uint64 // its ID
+
+	preflight [][2]string // the answer to a browser that only asks whether it may; else nil
+
+	policy uint32 // version of the backoff policy that its client knows; of a session that goes on
+	client string // the client's address; of a session on a leg
 
 	grant   *auth.Grant // nil for an open topic's
 	sealed  []byte      // the ticket that the router has, or gets
@@ -77,7 +87,7 @@ func (g *Gateway) newServer() *fasthttp.Server {
 		MaxRequestBodySize:    1 << 10,
 		NoDefaultServerHeader: true,
 		NoDefaultContentType:  true,
-		Concurrency:           g.cfg.MaxSessions + descriptorReserve,
+		Concurrency:           math.MaxInt32, // the places are the bound: the server's own refuses with words of its own
 		Logger:                quiet{},
 	}
 }
@@ -91,6 +101,10 @@ func (quiet) Printf(string, ...any) {}
 func (g *Gateway) handleBroken(ctx *fasthttp.RequestCtx, err error) {
 	var small *fasthttp.ErrSmallBuffer
 	var netErr net.Error
+	if placeOf(ctx).TurnedOut() { // it is counted as that
+		ctx.SetConnectionClose()
+		return
+	}
 	switch {
 	case errors.As(err, &small):
 		g.refuse(ctx, refuse(fasthttp.StatusRequestHeaderFieldsTooLarge, "header_too_large",
@@ -104,11 +118,17 @@ func (g *Gateway) handleBroken(ctx *fasthttp.RequestCtx, err error) {
 
 // The methods are such as no router passes on for a client.
 func (g *Gateway) handle(ctx *fasthttp.RequestCtx) {
+	if !placeOf(ctx).Heard() {
+		ctx.SetConnectionClose()
+		return
+	}
 	switch string(ctx.Method()) {
 	case leg.MethodResume:
 		g.handleResume(ctx)
 	case leg.MethodBeat:
 		g.handleBeat(ctx)
+	case leg.MethodCount:
+		g.handleCount(ctx)
 	default:
 		g.handleSession(ctx)
 	}
@@ -116,6 +136,15 @@ func (g *Gateway) handle(ctx *fasthttp.RequestCtx) {
 
 func (g *Gateway) handleSession(ctx *fasthttp.RequestCtx) {
 	req, err := g.parse(ctx)
+	if err == nil && req.preflight != nil {
+		g.metrics.preflights.Add(1)
+		ctx.SetStatusCode(fasthttp.StatusNoContent)
+		for _, h := range req.preflight {
+			ctx.Response.Header.Set(h[0], h[1])
+		}
+		placeOf(ctx).Again()
+		return
+	}
 	if err == nil {
 		err = g.admit(req)
 	}
@@ -126,19 +155,15 @@ func (g *Gateway) handleSession(ctx *fasthttp.RequestCtx) {
 		g.refuse(ctx, err)
 		return
 	}
-	if req.onLeg {
-		if req.refused == nil {
-			req.sealed = g.deps.Keys.Seal(req.asTicket())
-		}
-		for _, f := range g.legFields(req) {
-			ctx.Response.Header.Set(f[0], f[1])
-		}
+	if req.format.isCable() {
+		g.restore(ctx, req)
 	}
-	if req.format == formatSSE {
-		g.acceptSSE(ctx, req)
-		return
+	if req.onLeg && req.refused == nil {
+		req.sealed = g.deps.Keys.Seal(req.asTicket())
 	}
-	g.acceptWebSocket(ctx, req)
+	head := g.answerHead(ctx, req)
+	ctx.HijackSetNoResponse(true)
+	ctx.Hijack(func(c net.Conn) { g.handOver(c, req, head) })
 }
 
 // admit takes a place for the session, which has to be released.
@@ -146,8 +171,10 @@ func (g *Gateway) admit(req *request) *refusal {
 	switch {
 	case g.draining.Load():
 		return g.busy("draining", "this gateway drains")
-	case !req.stale && !g.slots[g.slotOf(req.topic)].vouches():
+	case !req.stale && req.topic != "" && !g.slots[g.slotOf(req.topic)].vouches():
 		return g.busy("stale", "what this gateway knows of the topic is too old")
+	case !req.goesOn && req.topic != "" && !g.slots[g.slotOf(req.topic)].admits(req.topic):
+		return g.busy("topics_full", "this gateway has all the topics that it takes")
 	case !g.reserve():
 		return g.busy("full", "this gateway has all the sessions that it takes")
 	}
@@ -157,7 +184,7 @@ func (g *Gateway) admit(req *request) *refusal {
 func (g *Gateway) parse(ctx *fasthttp.RequestCtx) (*request, *refusal) {
 	req := &request{session: rand.Uint64()}
 	h := &ctx.Request.Header
-	if !ctx.IsGet() {
+	if !ctx.IsGet() && !ctx.IsOptions() {
 		return nil, refuse(fasthttp.StatusMethodNotAllowed, "method", "only GET is allowed here")
 	}
 	if no := checkHead(h); no != nil {
@@ -169,13 +196,29 @@ func (g *Gateway) parse(ctx *fasthttp.RequestCtx) (*request, *refusal) {
 	var err error
 	if req.topic, err = topics.FromURI(string(h.RequestURI())); err != nil {
 		var te *topics.Error
+		if errors.As(err, &te) && te.Reason == "missing" && g.parseCable(ctx, req) {
+			return req, g.parseLeg(ctx, req)
+		}
 		reason := "topic"
-		if errors.As(err, &te) {
+		if te != nil {
 			reason = "topic_" + te.Reason
 		}
 		return nil, refuse(fasthttp.StatusBadRequest, reason, "%v", err)
 	}
+	if ctx.IsOptions() {
+		var ok bool
+		if req.preflight, ok = g.cfg.Origins.Preflight(string(h.Peek(fasthttp.HeaderOrigin)), string(h.Peek(fasthttp.HeaderAccessControlRequestMethod))); !ok {
+			return nil, refuse(fasthttp.StatusMethodNotAllowed, "method", "only GET is allowed here")
+		}
+		return req, nil
+	}
+	if g.parseCable(ctx, req) {
+		return req, g.parseLeg(ctx, req)
+	}
 	if no := req.parseSince(ctx); no != nil {
+		return nil, no
+	}
+	if no := req.parseViewers(ctx); no != nil {
 		return nil, no
 	}
 	if no := req.parseFormat(ctx); no != nil {
@@ -212,6 +255,17 @@ func (req *request) parseSince(ctx *fasthttp.RequestCtx) *refusal {
 		return refuse(fasthttp.StatusBadRequest, "position", "%v", err)
 	}
 	req.resumed = true
+	return nil
+}
+
+func (req *request) parseViewers(ctx *fasthttp.RequestCtx) *refusal {
+	for i, v := range ctx.QueryArgs().PeekMulti("viewers") {
+		wants, err := strconv.ParseBool(string(v))
+		if err != nil || i > 0 {
+			return refuse(fasthttp.StatusBadRequest, "viewers", "viewers takes 1 or 0, once")
+		}
+		req.viewers = wants
+	}
 	return nil
 }
 
@@ -262,7 +316,13 @@ func (g *Gateway) parseLeg(ctx *fasthttp.RequestCtx, req *request) *refusal {
 	}
 	req.onLeg = true
 	req.client = string(ctx.Request.Header.Peek(leg.HeaderClient))
+	req.takesFeeds = takesFeeds(ctx)
 	return g.checkLeg(ctx)
+}
+
+// takesFeeds reports whether a router takes offers of feeds.
+func takesFeeds(ctx *fasthttp.RequestCtx) bool {
+	return string(ctx.Request.Header.Peek(leg.HeaderFeeds)) == leg.Version
 }
 
 // checkLeg refuses what no router of ours has sent.
@@ -283,52 +343,44 @@ func (g *Gateway) checkLeg(ctx *fasthttp.RequestCtx) *refusal {
 	return nil
 }
 
-func (g *Gateway) acceptWebSocket(ctx *fasthttp.RequestCtx, req *request) {
-	up := websocket.FastHTTPUpgrader{
-		CheckOrigin: func(*fasthttp.RequestCtx) bool { return true },
-		Error: func(ctx *fasthttp.RequestCtx, status int, reason error) {
-			ctx.Response.Header.Set("Sec-WebSocket-Version", "13")
-			g.refuse(ctx, refuse(status, "websocket", "%s", strings.TrimPrefix(reason.Error(), "websocket: ")))
-		},
-	}
-	if req.named {
-		up.Subprotocols = []string{protocolV1}
-		if req.format == formatRaw {
-			up.Subprotocols[0] = protocolRaw
+// answerHead is the head of the answer by which a session begins. It is written on the session's loop, together with the first that the
+// session is told: an answer is one packet, to the router and from there to the client. The request has been checked by checkHead.
+func (g *Gateway) answerHead(ctx *fasthttp.RequestCtx, req *request) []byte {
+	h := &ctx.Request.Header
+	b := make([]byte, 0, headRoom+len(req.sealed)*4/3)
+	if req.format == formatSSE {
+		b = append(b, "HTTP/1.1 200 OK\r\nContent-Type: text/event-stream\r\nCache-Control: no-store\r\nConnection: close\r\nX-Accel-Buffering: no\r\n"...)
+		for _, f := range g.cfg.Origins.Headers(string(h.Peek(fasthttp.HeaderOrigin))) {
+			b = httphead.AppendField(b, f[0], f[1])
 		}
-	}
-	err := up.Upgrade(ctx, func(c *websocket.Conn) { g.handOver(c.NetConn(), req, nil) })
-	if err != nil {
-		g.release()
-	}
-}
-
-// acceptSSE writes the answer's head itself, on the session's loop, because the answer never ends.
-func (g *Gateway) acceptSSE(ctx *fasthttp.RequestCtx, req *request) {
-	head := "HTTP/1.1 200 OK\r\nContent-Type: text/event-stream\r\nCache-Control: no-store\r\n" +
-		"Connection: close\r\nX-Accel-Buffering: no\r\n"
-	for _, f := range g.cfg.Origins.Headers(string(ctx.Request.Header.Peek(fasthttp.HeaderOrigin))) {
-		head += f[0] + ": " + f[1] + "\r\n"
+	} else {
+		protocol := ""
+		if req.named {
+			protocol = req.format.subprotocol()
+		}
+		b = httphead.AppendUpgrade(b, h.Peek(fasthttp.HeaderSecWebSocketKey), protocol)
 	}
 	if req.onLeg {
-		for _, f := range g.legFields(req) {
-			head += f[0] + ": " + f[1] + "\r\n"
-		}
+		b = g.appendLegFields(b, req)
 	}
-	ctx.HijackSetNoResponse(true)
-	ctx.Hijack(func(c net.Conn) { g.handOver(c, req, []byte(head+"\r\n")) })
+	return append(b, "\r\n"...)
 }
 
-// legFields are the header fields by which the answer is a leg's.
-func (g *Gateway) legFields(req *request) [][2]string {
-	fs := [][2]string{{leg.HeaderLeg, leg.Version}, {leg.HeaderShard, g.cfg.ID}, {leg.HeaderPolicy, g.policyHeader()}}
+// headRoom is what an answer's head takes without a ticket, and some to spare.
+const headRoom = 384
+
+// appendLegFields appends the header fields by which the answer is a leg's.
+func (g *Gateway) appendLegFields(b []byte, req *request) []byte {
+	b = httphead.AppendField(b, leg.HeaderLeg, leg.Version)
+	b = httphead.AppendField(b, leg.HeaderShard, g.cfg.ID)
+	b = httphead.AppendField(b, leg.HeaderPolicy, g.policyHeader())
 	if req.sealed != nil {
-		fs = append(fs, [2]string{leg.HeaderTicket, leg.TicketText(req.sealed)})
+		b = httphead.AppendField(b, leg.HeaderTicket, leg.TicketText(req.sealed))
 	}
 	if req.grant.Owes() {
-		fs = append(fs, [2]string{leg.HeaderFarewell, leg.Version})
+		b = httphead.AppendField(b, leg.HeaderFarewell, leg.Version)
 	}
-	return fs
+	return b
 }
 
 // handOver takes the connection out of the HTTP server and gives it to a loop.
@@ -339,11 +391,18 @@ func (g *Gateway) handOver(c net.Conn, req *request, head []byte) {
 		g.log.Warn("cannot take a session over", zap.Error(err))
 		return
 	}
-	if err := eventloop.SetOptions(fd, eventloop.SocketOptions{KeepAlive: g.cfg.KeepAlive, Unsent: g.cfg.Unsent}); err != nil {
+	if err := eventloop.SetRest(fd, g.cfg.socketOptions()); err != nil {
 		g.log.Debug("a session's socket is without its options", zap.Error(err)) // the peer is gone already
 	}
 	w := g.byLoop[g.group.Next()]
-	s := &session{worker: w, id: req.session, format: req.format, onLeg: req.onLeg, access: newAccess(req), policy: req.policy}
+	s := &session{
+		worker: w, id: req.session, format: req.format, onLeg: req.onLeg, viewers: req.viewers && !req.format.isCable(),
+		takesFeeds: req.takesFeeds && !req.feed && !req.format.isCable() && !req.grant.Owes(),
+		access:     newAccess(req), cable: newCable(req), share: newShare(req), policy: req.policy,
+	}
+	if s.takesFeeds {
+		s.parting = leg.Farewell(req.sealed)
+	}
 	a := &arrival{
 		session: s, fd: fd, topic: req.topic, since: req.since, resumed: req.resumed, goesOn: req.goesOn, head: head, early: early,
 		refused: req.refused,
@@ -366,6 +425,11 @@ func (g *Gateway) refuse(ctx *fasthttp.RequestCtx, no *refusal) {
 	ctx.SetStatusCode(no.status)
 	ctx.SetContentType("application/json")
 	ctx.Response.Header.Set("Cache-Control", "no-store")
+	if origin := string(ctx.Request.Header.Peek(fasthttp.HeaderOrigin)); origin != "" {
+		for _, f := range g.cfg.Origins.Headers(origin) {
+			ctx.Response.Header.Set(f[0], f[1]) // a page's script may read why
+		}
+	}
 	if no.final {
 		ctx.Response.Header.Set(leg.HeaderFinal, leg.Version)
 	}

@@ -30,7 +30,7 @@ func (r *rig) ask(requestLine string, headers ...string) *http.Response {
 		r.t.Fatal(err)
 	}
 	r.t.Cleanup(func() { c.Close() })
-	_ = c.SetDeadline(time.Now().Add(20 * time.Second))
+	_ = c.SetDeadline(time.Now().Add(testcluster.Limit()))
 	if _, err := io.WriteString(c, requestLine+"\r\n"+strings.Join(headers, "\r\n")+"\r\n\r\n"); err != nil {
 		r.t.Fatal(err)
 	}
@@ -135,7 +135,7 @@ func (r *rig) leg(topicAndQuery string, headers ...string) *legClient {
 		r.t.Fatal(err)
 	}
 	r.t.Cleanup(func() { c.Close() })
-	_ = c.SetDeadline(time.Now().Add(20 * time.Second))
+	_ = c.SetDeadline(time.Now().Add(testcluster.Limit()))
 	signed := leg.Request{Method: "GET", URI: "/t/" + topicAndQuery, Host: "x", Client: "192.0.2.7"}
 	headers = append(headers, leg.HeaderLeg+": "+leg.Version, leg.HeaderClient+": "+signed.Client,
 		leg.HeaderAuth+": "+r.keys.Sign(signed, time.Now()))

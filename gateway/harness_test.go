@@ -60,11 +60,15 @@ func startOn(t testing.TB, redis string, state ring.State, change func(*Config),
 	if r.keys, err = leg.NewKeyring(testSecret); err != nil {
 		t.Fatal(err)
 	}
-	if r.stream, err = stream.New(stream.Config{URL: "redis://" + redis, MaxPayload: maxPayload}, zap.NewNop()); err != nil {
+	if r.stream, err = stream.New(stream.Config{URL: "redis://" + redis, MaxPayload: maxPayload, OpTimeout: testcluster.Limit()}, zap.NewNop()); err != nil {
 		t.Fatal(err)
 	}
-	// Without beacons and first heartbeats: records come in the order that a test says, however long it takes.
-	cfg := Config{ID: "g1", Listen: "127.0.0.1:0", Beacon: time.Hour, StaleAfter: 4 * time.Hour, firstBeat: time.Hour}
+	// Without beacons and first heartbeats: records come in the order that a test says, however long it takes. Its clients send as fast as they
+	// can.
+	cfg := Config{
+		ID: "g1", Listen: "127.0.0.1:0", Beacon: time.Hour, StaleAfter: 4 * time.Hour, firstBeat: time.Hour,
+		ClientRate: 100_000, ClientBurst: 1_000_000,
+	}
 	if change != nil {
 		change(&cfg)
 	}
@@ -101,7 +105,7 @@ func startOn(t testing.TB, redis string, state ring.State, change func(*Config),
 	t.Cleanup(r.stop)
 	select {
 	case <-r.g.Warm():
-	case <-time.After(20 * time.Second):
+	case <-time.After(testcluster.Limit()):
 		t.Fatalf("the gateway did not get warm: %v", r.g.Ready())
 	}
 	testcluster.Soon(t, "Redis is known to answer", func() bool { return r.stream.Ready() == nil })
@@ -169,7 +173,7 @@ type wsClient struct {
 // dial opens a session; query stands behind the topic, protocols are offered.
 func (r *rig) dial(topicAndQuery string, protocols ...string) *wsClient {
 	r.t.Helper()
-	d := websocket.Dialer{Subprotocols: protocols, HandshakeTimeout: 10 * time.Second}
+	d := websocket.Dialer{Subprotocols: protocols, HandshakeTimeout: testcluster.Limit()}
 	c, resp, err := d.Dial("ws://"+r.g.Addr()+"/t/"+topicAndQuery, nil)
 	if resp != nil {
 		resp.Body.Close()
@@ -191,7 +195,7 @@ type message struct {
 
 func (c *wsClient) raw() (int, string) {
 	c.t.Helper()
-	_ = c.c.SetReadDeadline(time.Now().Add(20 * time.Second))
+	_ = c.c.SetReadDeadline(time.Now().Add(testcluster.Limit()))
 	op, b, err := c.c.ReadMessage()
 	if err != nil {
 		c.t.Fatalf("read: %v", err)
@@ -233,7 +237,7 @@ func (c *wsClient) send(s string) {
 // closed reads to the end and returns the close frame.
 func (c *wsClient) closed() *websocket.CloseError {
 	c.t.Helper()
-	_ = c.c.SetReadDeadline(time.Now().Add(20 * time.Second))
+	_ = c.c.SetReadDeadline(time.Now().Add(testcluster.Limit()))
 	for {
 		_, _, err := c.c.ReadMessage()
 		if err == nil {

@@ -157,7 +157,7 @@ func (l *latest) newer(e *entry) bool {
 // there are limit. end is where its cursor stands then. When an entry that nothing had replaced is gone from there, lost says which,
 // and es is empty.
 func (l *topicLog) latestSince(es []*entry, next uint64, limit int) (_ []*entry, end uint64, lost loss) {
-	if next < l.first {
+	if next < l.First {
 		board := l.latest.board
 		for i := l.latest.seek(next); i <= len(board); i++ {
 			hole := &l.latest.lost
@@ -176,9 +176,9 @@ func (l *topicLog) latestSince(es []*entry, next uint64, limit int) (_ []*entry,
 				return es, es[limit-1].index + 1, loss{}
 			}
 		}
-		next = l.first
+		next = l.First
 	}
-	for _, e := range l.since(next, l.len()) {
+	for _, e := range l.Since(next, l.Len()) {
 		if e.replaced {
 			continue
 		}
@@ -186,7 +186,7 @@ func (l *topicLog) latestSince(es []*entry, next uint64, limit int) (_ []*entry,
 			return es, e.index + 1, loss{}
 		}
 	}
-	return es, l.next(), loss{}
+	return es, l.Next(), loss{}
 }
 
 // key finds the keys of entries, before they are taken in.

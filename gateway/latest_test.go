@@ -30,8 +30,8 @@ func TestLatestLog(t *testing.T) {
 	rapid.Check(t, func(t *rapid.T) {
 		log := topicLog{latest: &latest{}}
 		bytes := -log.restart(position.ID{})
-		var all []*entry // all[i] has index i + log.first at the beginning
-		begin := log.next()
+		var all []*entry // all[i] has index i + log.First at the beginning
+		begin := log.Next()
 		cursor, at := begin, begin
 		entries, keys := rapid.IntRange(1, 8).Draw(t, "entries"), rapid.IntRange(1, 6).Draw(t, "keys")
 		t.Repeat(map[string]func(*rapid.T){
@@ -43,7 +43,7 @@ func TestLatestLog(t *testing.T) {
 				}
 				all = append(all, e)
 				bytes += log.append(e)
-				for log.len() > entries {
+				for log.Len() > entries {
 					bytes -= log.dropFirst(true)
 				}
 				for log.latest.len() > keys {
@@ -55,7 +55,7 @@ func TestLatestLog(t *testing.T) {
 				}
 			},
 			"squeeze": func(t *rapid.T) {
-				if log.len() > 1 {
+				if log.Len() > 1 {
 					bytes -= log.dropFirst(false)
 				}
 			},
@@ -80,7 +80,7 @@ func TestLatestLog(t *testing.T) {
 				cursor = end
 			},
 			"": func(t *rapid.T) {
-				if want := log.bytes + log.latest.bytes; bytes != want {
+				if want := log.Bytes + log.latest.bytes; bytes != want {
 					t.Fatalf("bytes: got %d, want %d", bytes, want)
 				}
 				live := 0
@@ -92,8 +92,8 @@ func TestLatestLog(t *testing.T) {
 				if live != bytes {
 					t.Fatalf("bytes of what is kept: got %d, want %d", bytes, live)
 				}
-				if n := len(log.latest.newest); n > log.len()+log.latest.len() {
-					t.Fatalf("%d keys of %d entries", n, log.len()+log.latest.len())
+				if n := len(log.latest.newest); n > log.Len()+log.latest.len() {
+					t.Fatalf("%d keys of %d entries", n, log.Len()+log.latest.len())
 				}
 				if n := len(log.latest.board); n > 2*log.latest.len()+64 {
 					t.Fatalf("%d places for %d entries", n, log.latest.len())

@@ -46,7 +46,7 @@ func (r *rig) exchange(head string) (*http.Response, *legClient) {
 		r.t.Fatal(err)
 	}
 	r.t.Cleanup(func() { c.Close() })
-	_ = c.SetDeadline(time.Now().Add(20 * time.Second))
+	_ = c.SetDeadline(time.Now().Add(testcluster.Limit()))
 	l := &legClient{t: r.t, b: bufio.NewReader(c), c: c}
 	l.send([]byte(head))
 	resp, err := http.ReadResponse(l.b, nil)

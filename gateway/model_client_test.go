@@ -14,6 +14,7 @@ import (
 	"time"
 
 	"github.com/ringside-edge/ringside/internal/position"
+	"github.com/ringside-edge/ringside/internal/testcluster"
 	"github.com/ringside-edge/ringside/internal/wsframe"
 	"github.com/ringside-edge/ringside/leg"
 )
@@ -73,7 +74,7 @@ func handshake(addr, head string) (net.Conn, *bufio.Reader, *http.Response, erro
 	if err != nil {
 		return nil, nil, nil, err
 	}
-	_ = conn.SetDeadline(time.Now().Add(20 * time.Second))
+	_ = conn.SetDeadline(time.Now().Add(testcluster.Limit()))
 	b := bufio.NewReader(conn)
 	var resp *http.Response
 	if _, err = io.WriteString(conn, head); err == nil {
@@ -210,7 +211,7 @@ func (c *modelClient) say(format string, args ...any) {
 		c.mu.Unlock()
 	}
 	if c.conn != nil {
-		_ = c.conn.SetWriteDeadline(time.Now().Add(20 * time.Second))
+		_ = c.conn.SetWriteDeadline(time.Now().Add(testcluster.Limit()))
 		_, _ = c.conn.Write(b)
 	}
 }
@@ -286,8 +287,9 @@ func (c *modelClient) LegAck(n uint64) {
 	c.asks, c.acked = c.asks[done:], c.acked+done
 }
 
-func (c *modelClient) LegMove()            {}
-func (c *modelClient) LegRenew([]byte)     {}
-func (c *modelClient) LegEnd()             {}
-func (c *modelClient) LegUnknown(leg.Kind) {}
-func (c *modelClient) LegTold(uint32)      {}
+func (c *modelClient) LegMove()                      {}
+func (c *modelClient) LegRenew([]byte)               {}
+func (c *modelClient) LegFeed(leg.Header, leg.Offer) {}
+func (c *modelClient) LegEnd()                       {}
+func (c *modelClient) LegUnknown(leg.Kind)           {}
+func (c *modelClient) LegTold(uint32)                {}

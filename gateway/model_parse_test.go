@@ -93,6 +93,12 @@ func parseEvent(b []byte) (w word, n int, err error) {
 	}
 	w.payload = strings.Join(data, "\n")
 	switch {
+	case w.kind == "welcome" && len(data) > 0: // beside the greeting, which has the position
+		var said word
+		if said, err = parseV1([]byte(w.payload)); err == nil && (said.kind != "welcome" || w.at != zeroPosition) {
+			err = fmt.Errorf("a welcome at %v says %+v", w.at, said)
+		}
+		w.kind = ""
 	case w.kind == "welcome" && w.at == zeroPosition:
 		w.kind = "closed"
 	case w.kind == "binary":

@@ -30,9 +30,9 @@ func TestOrigins(t *testing.T) {
 	f(http.StatusForbidden, "https://evil.example")
 	f(http.StatusForbidden, "null")
 	f(http.StatusForbidden, "https://shop.example", "https://evil.example")
-	events := func(origin, allowed string) {
+	events := func(origin, query, allowed string) {
 		t.Helper()
-		req, _ := http.NewRequestWithContext(t.Context(), http.MethodGet, "http://"+r.g.Addr()+"/t/finals", nil)
+		req, _ := http.NewRequestWithContext(t.Context(), http.MethodGet, "http://"+r.g.Addr()+"/t/finals"+query, nil)
 		req.Header.Set("Accept", "text/event-stream")
 		req.Header.Set("Origin", origin)
 		tr := &http.Transport{DisableKeepAlives: true}
@@ -45,6 +45,28 @@ func TestOrigins(t *testing.T) {
 			t.Errorf("%s: got %d, allowed %q, want %q", origin, resp.StatusCode, got, allowed)
 		}
 	}
-	events("https://shop.example", "https://shop.example")
-	events("https://evil.example", "")
+	events("https://shop.example", "", "https://shop.example")
+	events("https://shop.example", "?since=x", "https://shop.example") // a refusal can be read too
+	events("https://evil.example", "", "")
+	preflight := func(origin, method string, status int, headers string) {
+		t.Helper()
+		req, _ := http.NewRequestWithContext(t.Context(), http.MethodOptions, "http://"+r.g.Addr()+"/t/finals", nil)
+		req.Header.Set("Origin", origin)
+		req.Header.Set("Access-Control-Request-Method", method)
+		tr := &http.Transport{DisableKeepAlives: true}
+		resp, err := tr.RoundTrip(req)
+		if err != nil {
+			t.Fatal(err)
+		}
+		resp.Body.Close()
+		if got := resp.Header.Get("Access-Control-Allow-Headers"); resp.StatusCode != status || got != headers {
+			t.Errorf("%s, %s: got %d, headers %q, want %d, %q", origin, method, resp.StatusCode, got, status, headers)
+		}
+	}
+	preflight("https://shop.example", "GET", http.StatusNoContent, "Authorization, Last-Event-ID, Cache-Control")
+	preflight("https://shop.example", "POST", http.StatusMethodNotAllowed, "")
+	preflight("https://evil.example", "GET", http.StatusForbidden, "")
+	if got := r.g.metrics.preflights.Load(); got != 1 {
+		t.Errorf("preflights: got %d, want 1", got)
+	}
 }

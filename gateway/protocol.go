@@ -17,18 +17,23 @@ import (
 // encodeGreeting is the answer to a subscription: the welcome for the topic of the connect URL, else
 // "subscribed".
 func encodeGreeting(s *session, sub *sub) []byte {
-	at := sub.last
 	switch {
-	case s.format == formatRaw:
+	case s.format == formatRaw || s.cable != nil:
 		return nil
 	case s.format == formatSSE:
-		return fmt.Appendf(nil, "retry: %d\nid: %s\n\n", s.worker.policy.Steady().Milliseconds(), at)
+		// The position first, in a block of its own: it holds whatever a client makes of the event.
+		return fmt.Appendf(nil, "retry: %d\nid: %s\n\nevent: welcome\ndata: %s\n\n", s.worker.policy.Steady().Milliseconds(), sub.last, welcome(s, sub))
 	case sub.first:
-		return text(fmt.Appendf(nil, `{"type":"welcome","session":"%016x","topic":%s,"position":"%s","heartbeat":%d,%s"backoff":%s,"resume":"%s"}`,
-			s.id, sub.feed.topic.quoted, at, s.worker.g.cfg.Heartbeat.Milliseconds(), s.expiry(), s.worker.policy.json,
-			s.worker.g.resumePass(s.id, time.Now())))
+		return text(welcome(s, sub))
 	}
 	return encodeSubscribed(sub)
+}
+
+// welcome is what a client is told first, as JSON.
+func welcome(s *session, sub *sub) []byte {
+	return fmt.Appendf(nil, `{"type":"welcome","session":"%016x","topic":%s,"position":"%s","heartbeat":%d,%s"backoff":%s,"resume":"%s"}`,
+		s.id, sub.feed.topic.quoted, sub.last, s.worker.g.cfg.Heartbeat.Milliseconds(), s.expiry(), s.worker.policy.json,
+		s.worker.g.resumePass(s.id, time.Now()))
 }
 
 func encodeSubscribed(sub *sub) []byte {
@@ -38,6 +43,9 @@ func encodeSubscribed(sub *sub) []byte {
 // encodeHeartbeat moves the client's position on and tells how fresh its topic is. Of ringside.raw it is a ping, whose payload says
 // the latter.
 func encodeHeartbeat(f format, t *topic, at position.Position, fresh freshness) []byte {
+	if f.isCable() {
+		return nil // its pings tell no position
+	}
 	j := fmt.Appendf(nil, `"asOf":%d,"lag":%d`, fresh.asOf, fresh.lag)
 	if fresh.stale {
 		j = append(j, `,"stale":true`...)
@@ -52,11 +60,11 @@ func encodeHeartbeat(f format, t *topic, at position.Position, fresh freshness) 
 }
 
 // encodeGap tells that what lies behind after, up to and including at, can't be had any more. ringside.raw has no
-// way to say it.
+// way to say it, Action Cable a word of its own: see historyLost.
 func encodeGap(f format, t *topic, reason gapReason, after, at position.Position) []byte {
 	j := fmt.Appendf(nil, `{"type":"gap","topic":%s,"reason":"%s","after":"%s","position":"%s"}`, t.quoted, reason, after, at)
 	switch f {
-	case formatRaw:
+	case formatRaw, formatCable, formatCableExt:
 		return nil
 	case formatSSE:
 		b := fmt.Appendf(nil, "id: %s\nevent: gap\n", at)
@@ -80,6 +88,8 @@ type command struct {
 	Identifier string          `json:"identifier"` // command
 	Data       json.RawMessage `json:"data"`       // command
 	ID         json.RawMessage `json:"id"`         // command: comes back when it is done
+
+	cable *cableCommand // Type is cable
 }
 
 // WSMessage implements wsframe.Handler: a command of the client.
@@ -91,7 +101,9 @@ func (s *session) WSMessage(op wsframe.Opcode, payload []byte) error {
 		s.finishWith(closeProtocol, codeUnsupported, protocolRaw+" takes no messages")
 	case op != wsframe.Text:
 		s.worker.g.metrics.badMessage("binary")
-		s.finishWith(closeProtocol, codeUnsupported, protocolV1+" takes text messages only")
+		s.finishWith(closeProtocol, codeUnsupported, "text messages only are taken")
+	case s.cable != nil:
+		s.cableMessage(payload)
 	default:
 		s.command(payload)
 	}
@@ -173,6 +185,10 @@ func (s *session) commandSubscribe(c command) {
 	s.subs(func(*sub) { n++ })
 	if limit := s.worker.g.cfg.MaxTopics; n >= limit {
 		s.refuse("topics", "a session may have "+strconv.Itoa(limit)+" topics at most", c.Topic)
+		return
+	}
+	if !s.worker.g.slots[s.worker.g.slotOf(c.Topic)].admits(c.Topic) {
+		s.refuse("topics_full", "the gateway has all the topics that it takes: try again later", c.Topic)
 		return
 	}
 	sub := &sub{late: c.Since != ""}

@@ -159,7 +159,7 @@ func (s *sub) replayPage() {
 		s.state = subWaiting
 		return
 	}
-	if next, ok := t.log.seek(s.last.ID); ok {
+	if next, ok := t.log.Seek(s.last.ID); ok {
 		t.slot.mu.Unlock()
 		s.live(next)
 		return
@@ -173,6 +173,9 @@ func (s *sub) replayPage() {
 
 // check tells the client of a gap when the page does not go on where the subscription stands.
 func (s *sub) check(pg *page) {
+	if s.comesTo(pg) {
+		return
+	}
 	if to, ok := pg.trimmed(s.last.ID); ok {
 		s.gap(gapTrimmed, s.last, position.Position{Epoch: pg.epoch, ID: to})
 		return

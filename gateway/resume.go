@@ -2,6 +2,7 @@ package gateway
 
 import (
 	"net"
+	"slices"
 
 	"github.com/valyala/fasthttp"
 	"go.uber.org/zap"
@@ -13,11 +14,22 @@ import (
 
 // asTicket is what another gateway has to know of the session.
 func (req *request) asTicket() leg.Ticket {
+	extra := ""
+	switch {
+	case req.format.isCable():
+		extra = req.pace.String()
+	case req.viewers:
+		extra = extraViewers
+	}
 	return leg.Ticket{
+		Extra:   extra,
 		Session: req.session, Format: uint8(req.format), Resumed: req.resumed, Since: req.since, Topic: req.topic,
 		Client: req.client[:min(len(req.client), 255)], Grant: string(req.grant.Encode()),
 	}
 }
+
+// extraViewers is what a ticket says beyond the rest where the client wants to know how many follow its topics.
+const extraViewers = "viewers"
 
 // handleResume takes a session that another gateway has begun.
 func (g *Gateway) handleResume(ctx *fasthttp.RequestCtx) {
@@ -52,9 +64,10 @@ func (g *Gateway) parseTicket(ctx *fasthttp.RequestCtx) (*request, *refusal) {
 	}
 	renewed := g.deps.Keys.Renewed(sealed)
 	return &request{
+		feed: slices.Contains(feedExtras[:], t.Extra), takesFeeds: takesFeeds(ctx),
 		policy: knownPolicy(ctx.Request.Header.Peek(leg.HeaderPolicy)),
 		topic:  t.Topic, since: t.Since, resumed: t.Resumed, format: format(t.Format), onLeg: true, goesOn: true,
-		session: t.Session, client: t.Client, grant: grant, sealed: orSealed(renewed, sealed), renewed: renewed, stale: len(ctx.Request.Header.Peek(leg.HeaderStale)) > 0,
+		pace: parsePace(t.Extra), viewers: t.Extra == extraViewers || t.Extra == feedExtras[1], session: t.Session, client: t.Client, grant: grant, sealed: orSealed(renewed, sealed), renewed: renewed, stale: len(ctx.Request.Header.Peek(leg.HeaderStale)) > 0,
 	}, nil
 }
 
@@ -107,7 +120,7 @@ func (s *session) resuming(p []byte) {
 	if r.block {
 		return
 	}
-	block, n, err := leg.ParseResume(r.got, s.worker.g.cfg.MaxTopics)
+	block, n, err := leg.ParseResume(r.got, s.resumeLimit())
 	if err != nil {
 		s.worker.g.log.Warn("refused a session that another gateway had begun", zap.Error(err))
 		s.close(closeResume)
@@ -117,7 +130,11 @@ func (s *session) resuming(p []byte) {
 		return
 	}
 	r.got, r.block = r.got[n:], true
-	if !block.Begun {
+	if s.cable != nil {
+		if block = s.resumeCable(block); !s.conn.Open() {
+			return
+		}
+	} else if !block.Begun {
 		block = leg.Resume{First: -1, Topics: []leg.Standing{{Name: r.topic, Asked: true, Position: r.since}}}
 	}
 	r.rest = block.Topics
@@ -132,7 +149,7 @@ func (s *session) resuming(p []byte) {
 
 // sub is a place for the subscription to a topic: first, that of the connect URL, has its own.
 func (s *session) sub(topic, first string) *sub {
-	if topic == first && s.topic.session == nil {
+	if topic == first && s.topic.session == nil && s.cable == nil {
 		s.topic.first = true
 		return &s.topic
 	}
@@ -144,6 +161,9 @@ func (s *session) sub(topic, first string) *sub {
 // follow goes on with a subscription.
 func (s *session) follow(sub *sub, t leg.Standing) {
 	sub.greeted = !t.Asked
+	if s.cable != nil {
+		sub.history = s.historyOf(t)
+	}
 	s.subscribe(sub, t.Name, t.Position, sub.greeted || t.Position != zeroPosition)
 }
 
@@ -161,10 +181,20 @@ func (s *session) goOn() {
 			s.follow(s.sub(t.Name, r.topic), t)
 		}
 	}
+	if s.cable != nil && s.conn.Open() && !s.closing {
+		s.confirm()
+		s.subs(s.historyDone)
+	}
 	if s.worker.telling == 0 {
 		s.tellPolicy()
 	}
-	if len(r.got) > 0 && s.conn.Open() && !s.closing && s.format != formatSSE {
+	s.subs((*sub).beginViewers)
+	switch {
+	case len(r.got) == 0 || !s.conn.Open() || s.closing:
+	case s.share != nil:
+		s.represent(r.got)
+	case s.format != formatSSE:
 		s.frames(r.got)
 	}
+	s.subs((*sub).offerFeed)
 }

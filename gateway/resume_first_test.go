@@ -157,7 +157,7 @@ func TestResumeFirstIsLarge(t *testing.T) {
 // Where the message can't be had any more, the client is told so, and the rest follows: it is for the router to see that
 // this does not complete what the client has.
 func TestResumeFirstIsLost(t *testing.T) {
-	bothLoops(t, usual, func(t *testing.T, r *rig) {
+	realRedis(t, usual, func(t *testing.T, r *rig) {
 		stands := r.position("b", "1")
 		other := r.position("d", "1")
 		r.publish("d", "2")

@@ -72,7 +72,7 @@ func TestResumeAndBeatAreForRouters(t *testing.T) {
 
 // A router that says nothing sensible behind its request loses the leg, and nobody notices but the counter.
 func TestResumeBlockThatIsNone(t *testing.T) {
-	bothLoops(t, func(c *Config) { c.MaxTopics = 3; c.HandshakeTimeout = 300 * time.Millisecond }, func(t *testing.T, r *rig) {
+	bothLoops(t, func(c *Config) { c.MaxTopics = 3; c.HandshakeTimeout = time.Hour }, func(t *testing.T, r *rig) {
 		good := r.leg("finals", upgradeHeaders...)
 		good.opened()
 		topics := func(n int) (list []leg.Standing) {
@@ -89,17 +89,28 @@ func TestResumeBlockThatIsNone(t *testing.T) {
 			return b
 		}
 		var want uint64
-		f := func(name string, sent []byte) {
+		end := func(name string, sent []byte, tooLate bool) {
 			t.Helper()
 			want++
 			l := r.upgrade(leg.MethodResume, leg.HeaderTicket+": "+good.ticket)
 			l.send(sent)
+			if tooLate {
+				testcluster.Soon(t, name+": the session is here, and its time over", func() (here bool) {
+					r.each(func(s *session) {
+						if s.resume != nil {
+							s.since, here = s.since-2*time.Hour.Milliseconds(), true
+						}
+					})
+					return here
+				})
+			}
 			l.gone()
 			testcluster.Soon(t, name+": the session is closed", func() bool { return r.g.Sessions() == 1 })
 			if n := r.g.metrics.closed[closeResume].Load(); n != want {
 				t.Errorf("%s: closed by resume: got %d, want %d", name, n, want)
 			}
 		}
+		f := func(name string, sent []byte) { t.Helper(); end(name, sent, false) }
 		f("garbage", []byte("GET / HTTP/1.1\r\n\r\n"))
 		f("no length", []byte{0, 0, 0, 0})
 		f("another version", patched(4, 9))
@@ -108,9 +119,9 @@ func TestResumeBlockThatIsNone(t *testing.T) {
 		f("fewer bytes than topics", patched(13, 3))
 		f("a first that is none", leg.AppendResume(nil, first(at(topics(2)...), 2)))
 		f("more topics than are allowed", leg.AppendResume(nil, at(topics(4)...)))
-		f("nothing at all", nil)
-		f("a part", whole[:len(whole)-1])
-		f("a part of its length", whole[:3])
+		end("nothing at all", nil, true)
+		end("a part", whole[:len(whole)-1], true)
+		end("a part of its length", whole[:3], true)
 
 		l := r.upgrade(leg.MethodResume, leg.HeaderTicket+": "+good.ticket)
 		l.send(whole[:10])

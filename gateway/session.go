@@ -1,6 +1,7 @@
 package gateway
 
 import (
+	"bytes"
 	"errors"
 	"io"
 
@@ -26,25 +27,33 @@ type session struct {
 	reader wsframe.Reader
 
 	access *access // nil for those of open topics
+	cable  *cable  // nil for those that don't speak Action Cable
+	share  *share  // of a feed; else nil
 
 	tail []byte // rest of a shared record, read only
 	out  []byte // answers that wait behind it, the session's own
 
-	topic    sub     // of the connect URL
-	more     []*sub  // subscribed by message
-	resume   *resume // what comes before the session goes on; nil as a rule
-	acked    uint64  // on a leg: bytes of the client's that the router knows to be done with
-	place    int32   // in worker.sessions
-	format   format
-	onLeg    bool
-	full     bool        // the socket takes no more; Writable follows
-	closing  bool        // the last bytes are on their way
-	reason   closeReason // closing: why
-	policy   uint32      // version of the backoff policy that the client knows; 0: none
-	nextBeat int64       // loop time, ms
-	since    int64       // full: when it last took something; closing: when it ends at the latest
-	goBy     int64       // told to go elsewhere: when it must have gone; else 0
-	offered  int64       // offered to other gateways: when; else 0
+	topic      sub     // of the connect URL
+	more       []*sub  // subscribed by message
+	resume     *resume // what comes before the session goes on; nil as a rule
+	acked      uint64  // on a leg: bytes of the client's that the router knows to be done with
+	place      int32   // in worker.sessions
+	format     format
+	onLeg      bool
+	takesFeeds bool                   // its router takes offers of feeds for it
+	wasParked  bool                   // its router has said that it serves it from a feed
+	parting    [leg.FarewellSize]byte // how it says so
+	full       bool                   // the socket takes no more; Writable follows
+	closing    bool                   // the last bytes are on their way
+	reading    bool                   // a note reads on
+	viewers    bool                   // its client wants to know how many follow its topics
+	reason     closeReason            // closing: why
+	allowance  allowance              // of what its client may send
+	policy     uint32                 // version of the backoff policy that the client knows; 0: none
+	nextBeat   int64                  // loop time, ms
+	since      int64                  // full: when it last took something; closing: when it ends at the latest
+	goBy       int64                  // told to go elsewhere: when it must have gone; else 0
+	offered    int64                  // offered to other gateways: when; else 0
 }
 
 // closeGrace is how long a session that was told to go may take to do so, in ms.
@@ -72,8 +81,14 @@ func (a *arrival) Run() {
 		return
 	}
 	w.add(s)
+	if s.share != nil {
+		w.counts.feeds.Add(1)
+	}
 	s.since = w.loop.Now()
+	s.allowance = w.g.cfg.newAllowance(a.goesOn)
 	s.nextBeat = s.since + w.g.cfg.Heartbeat.Milliseconds()
+	w.cork(s)
+	defer w.uncork(s)
 	if len(a.head) > 0 {
 		s.control(a.head)
 	}
@@ -81,10 +96,14 @@ func (a *arrival) Run() {
 		s.turnAway(closeRefused, a.refused)
 		return
 	}
-	if a.goesOn {
+	switch {
+	case a.goesOn:
 		w.g.metrics.goneOn[s.format].Add(1)
 		s.resume = &resume{topic: a.topic, since: a.since, resumed: a.resumed}
-	} else {
+	case s.cable != nil:
+		w.g.metrics.opened[s.format].Add(1)
+		s.beginCable()
+	default:
 		w.g.metrics.opened[s.format].Add(1)
 		s.topic.first, s.topic.late = true, a.resumed
 		s.subscribe(&s.topic, a.topic, a.since, a.resumed)
@@ -98,6 +117,9 @@ func (s *session) subscribe(sub *sub, topic string, since position.Position, res
 	sub.session, sub.last, sub.resumed = s, since, resumed
 	sub.since = s.worker.loop.Now()
 	s.worker.feed(topic).add(sub)
+	if s.cable != nil {
+		sub.reclass()
+	}
 	sub.advance()
 	if sub.state == subWaiting && s.conn.Open() {
 		sub.tell(since) // should we be gone before there is an answer, the next gateway gives it
@@ -127,8 +149,19 @@ func (s *session) Ready(_ *eventloop.Conn, ev eventloop.Event) {
 	if ev&eventloop.Readable == 0 {
 		return
 	}
+	s.read()
+}
+
+// turn is how many reads a session has before others have theirs.
+const turn = 8
+
+// read takes what the client has sent, as much as is one session's turn.
+func (s *session) read() {
 	buf := s.worker.loop.Scratch()
-	for s.conn.Open() {
+	for range turn {
+		if !s.conn.Open() || s.reading {
+			return
+		}
 		n, drained, err := s.conn.Read(buf)
 		if n > 0 {
 			s.received(buf[:n])
@@ -144,17 +177,37 @@ func (s *session) Ready(_ *eventloop.Conn, ev eventloop.Event) {
 			return
 		}
 	}
+	if s.conn.Open() {
+		s.reading = true
+		s.worker.loop.Post((*more)(s))
+	}
+}
+
+// more is a session that reads on after others have had their turn.
+type more session
+
+// Run implements eventloop.Note.
+func (m *more) Run() {
+	s := (*session)(m)
+	s.reading = false
+	s.read()
 }
 
 // received handles what the client has sent.
 func (s *session) received(p []byte) {
 	s.worker.counts.bytesIn.Add(uint64(len(p)))
 	switch {
+	case s.takesFeeds && bytes.HasSuffix(p, s.parting[:]): // what comes in two pieces counts as the client's end
+		s.wasParked = true
 	case s.access != nil && s.access.owes && s.access.leftBy(p): // what stands before that is done by the next gateway
 	case s.closing:
 	case s.resume != nil:
 		s.resuming(p)
-	case s.format != formatSSE:
+	case s.share != nil:
+		s.represent(p)
+	case s.format == formatSSE:
+		s.unasked(p)
+	default:
 		s.frames(p)
 	}
 }
@@ -177,7 +230,8 @@ func (s *session) fanOut(sub *sub, entries []*entry) {
 	if fault.Enabled && s.wrong(sub, entries[0]) {
 		return
 	}
-	b := s.worker.batch(s, entries)
+	s.worker.uncork(s)
+	b := s.worker.batch(sub, entries)
 	n, err := s.conn.Write(b.b)
 	switch {
 	case err != nil:
@@ -185,7 +239,7 @@ func (s *session) fanOut(sub *sub, entries []*entry) {
 	case n == len(b.b):
 		sub.next += uint64(b.n)
 		sub.last = entries[b.n-1].at
-		s.worker.counts.sent(b.n, n)
+		s.sent(b.n, n)
 		if b.n < len(entries) {
 			s.catchUp(sub)
 		}
@@ -197,7 +251,7 @@ func (s *session) fanOut(sub *sub, entries []*entry) {
 // wrong does something wrong on purpose, and reports whether the messages are to be passed over.
 func (s *session) wrong(sub *sub, e *entry) bool {
 	if fault.Hit(fault.Repeat, 2000) {
-		s.control(e.record(s.format).bytes(s.onLeg))
+		s.control(sub.bytes(e))
 	}
 	if fault.Hit(fault.Drop, 10000) {
 		sub.next++
@@ -213,20 +267,20 @@ func (s *session) catchUp(sub *sub) {
 	for !s.blocked() {
 		t.slot.mu.Lock()
 		log := &t.log
-		if sub.next < log.epochAt && t.slot.at.Epoch == sub.last.Epoch {
+		if sub.next < log.EpochAt && t.slot.at.Epoch == sub.last.Epoch {
 			// The tail was started anew, further on in the same epoch: the stream has what lies between.
 			t.slot.mu.Unlock()
 			sub.state, sub.resumed, sub.since = subReplay, true, w.loop.Now()
 			sub.advance()
 			return
 		}
-		if sub.next < log.first && log.latest != nil && sub.next >= log.epochAt && sub.halfWay() {
+		if sub.next < log.First && log.latest != nil && sub.next >= log.EpochAt && sub.halfWay() {
 			t.slot.mu.Unlock()
 			sub.state, sub.resumed, sub.since = subReplay, true, w.loop.Now() // the stream has it
 			sub.advance()
 			return
 		}
-		if sub.next >= log.epochAt && log.latest != nil && (sub.late || sub.next < log.first) && sub.skips() {
+		if sub.next >= log.EpochAt && log.latest != nil && (sub.late || sub.next < log.First) && sub.skips() {
 			es, end, lost := log.latestSince(w.more[:0], sub.next, fanOutBatch)
 			at := position.Position{Epoch: t.slot.at.Epoch, ID: lost.id}
 			w.more = es
@@ -244,13 +298,13 @@ func (s *session) catchUp(sub *sub) {
 			}
 			continue
 		}
-		if sub.next < log.first {
+		if sub.next < log.First {
 			reason := gapSlow
-			if sub.next < log.epochAt {
+			if sub.next < log.EpochAt {
 				reason = gapEpoch
 			}
-			at := position.Position{Epoch: t.slot.at.Epoch, ID: log.base}
-			sub.next = log.first
+			at := position.Position{Epoch: t.slot.at.Epoch, ID: log.Base}
+			sub.next = log.First
 			t.slot.mu.Unlock()
 			if reason == gapSlow && sub.tooSlow() {
 				return
@@ -258,7 +312,7 @@ func (s *session) catchUp(sub *sub) {
 			sub.gap(reason, sub.last, at)
 			continue
 		}
-		w.more = append(w.more[:0], log.since(sub.next, fanOutBatch)...)
+		w.more = append(w.more[:0], log.Since(sub.next, fanOutBatch)...)
 		t.slot.mu.Unlock()
 		if len(w.more) == 0 {
 			return
@@ -271,9 +325,10 @@ func (s *session) catchUp(sub *sub) {
 // push hands entries to the socket until it is full and returns how many it took, one taken in part included.
 func (s *session) push(sub *sub, entries []*entry) (taken int) {
 	w := s.worker
+	w.uncork(s)
 	for taken < len(entries) && !s.blocked() {
 		var n int
-		w.out, n = gather(w.out[:0], s, entries[taken:], writeChunk)
+		w.out, n = gather(w.out[:0], sub, entries[taken:], writeChunk)
 		m, err := s.conn.Write(w.out)
 		if err != nil {
 			s.close(closeError)
@@ -284,7 +339,7 @@ func (s *session) push(sub *sub, entries []*entry) (taken int) {
 		}
 		taken += n
 		sub.last = entries[taken-1].at
-		w.counts.sent(n, m)
+		s.sent(n, m)
 	}
 	return taken
 }
@@ -295,19 +350,19 @@ func (s *session) partly(sub *sub, entries []*entry, n int) (taken int) {
 	s.worker.counts.bytesOut.Add(uint64(n))
 	s.setFull()
 	for _, e := range entries {
-		r := e.record(s.format).bytes(s.onLeg)
 		if n == 0 {
 			break
 		}
 		taken++
 		sub.last = e.at
-		if n < len(r) {
-			s.tail = r[n:]
+		size := sub.size(e)
+		if n < size {
+			s.tail = sub.bytes(e)[n:]
 			break
 		}
-		n -= len(r)
+		n -= size
 	}
-	s.worker.counts.sent(taken, 0)
+	s.sent(taken, 0)
 	return taken
 }
 
@@ -337,8 +392,12 @@ func (s *session) control(b []byte) {
 	if !s.conn.Open() || s.closing || len(b) == 0 {
 		return
 	}
-	if s.full {
+	switch {
+	case s.full:
 		s.out = append(s.out, b...)
+		return
+	case s.worker.corked == s:
+		s.worker.held = append(s.worker.held, b...)
 		return
 	}
 	n, err := s.conn.Write(b)
@@ -350,6 +409,21 @@ func (s *session) control(b []byte) {
 	if n < len(b) {
 		s.out = append(s.out, b[n:]...)
 		s.setFull()
+	}
+}
+
+// cork holds what the session is told at its beginning, the answer's head and all behind it, so that it leaves in one write.
+func (w *worker) cork(s *session) { w.corked, w.held = s, w.held[:0] }
+
+// uncork writes what cork has held of the session's; nothing when the session is not corked.
+func (w *worker) uncork(s *session) {
+	if w.corked != s {
+		return
+	}
+	w.corked = nil
+	s.control(w.held)
+	if cap(w.held) > keepBuffer {
+		w.held = nil
 	}
 }
 
@@ -367,6 +441,7 @@ func (s *session) flush() {
 	s.worker.counts.full.Add(^uint64(0))
 	s.subs(func(sub *sub) { sub.late = true })
 	s.tellPolicy()
+	s.subs((*sub).catchViewers)
 	s.subs((*sub).advance)
 }
 
@@ -424,6 +499,8 @@ func (s *session) Sweep(_ *eventloop.Conn, now int64) {
 	if s.worker.telling == 0 { // else its turn comes
 		s.tellPolicy()
 	}
+	s.pingCable(now)
+	s.releaseAll(now)
 	beat := now >= s.nextBeat && s.resume == nil
 	if beat {
 		s.nextBeat = now + cfg.Heartbeat.Milliseconds()
@@ -441,7 +518,7 @@ func (s *session) Sweep(_ *eventloop.Conn, now int64) {
 			s.finish(closeNoReplay, s.worker.g.policy().Over(backoff.Widest))
 		}
 	})
-	if beat && !told && s.format != formatSSE && !s.blocked() {
+	if beat && !told && s.format != formatSSE && s.cable == nil && !s.blocked() {
 		s.ping()
 	}
 }
@@ -462,6 +539,9 @@ func (s *sub) beat() {
 		if rec, at, ok := s.feed.heartbeat(s.next, ses.format); ok {
 			r, s.last = rec, at
 		}
+	}
+	if r == nil && s.timed() {
+		return
 	}
 	if r == nil {
 		t := s.feed.topic

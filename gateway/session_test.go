@@ -85,6 +85,7 @@ func TestSSE(t *testing.T) {
 			}
 		}
 		f("*", "*") // retry, and the id
+		f("event: welcome", "*")
 		id := r.publish("finals", "one\ntwo\r\nthree\rfour")
 		f("id: "+id, "data: one", "data: two", "data: three", "data: four")
 		id = r.publish("finals", "\xff")
@@ -95,14 +96,14 @@ func TestSSE(t *testing.T) {
 		r.publish("finals", "missed")
 		again := bufio.NewReader(r.sse("finals", last).Body)
 		var lines []string
-		for range 6 {
+		for range 9 {
 			l, err := again.ReadString('\n')
 			if err != nil {
 				t.Fatal(err)
 			}
 			lines = append(lines, strings.TrimSpace(l))
 		}
-		if lines[1] != "id: "+last || lines[4] != "data: missed" {
+		if lines[1] != "id: "+last || lines[3] != "event: welcome" || lines[7] != "data: missed" {
 			t.Errorf("resumed: got %q", lines)
 		}
 	})
@@ -201,7 +202,7 @@ func TestPingAndClose(t *testing.T) {
 		c.want("welcome")
 		pong := make(chan string, 1)
 		c.c.SetPongHandler(func(s string) error { pong <- s; return nil })
-		if err := c.c.WriteControl(websocket.PingMessage, []byte("hey"), time.Now().Add(10*time.Second)); err != nil {
+		if err := c.c.WriteControl(websocket.PingMessage, []byte("hey"), time.Now().Add(testcluster.Limit())); err != nil {
 			t.Fatal(err)
 		}
 		c.send(`{"type":"ping"}`)
@@ -209,7 +210,7 @@ func TestPingAndClose(t *testing.T) {
 		if got := <-pong; got != "hey" {
 			t.Errorf("pong: got %q", got)
 		}
-		if err := c.c.WriteControl(websocket.CloseMessage, websocket.FormatCloseMessage(1001, "bye"), time.Now().Add(10*time.Second)); err != nil {
+		if err := c.c.WriteControl(websocket.CloseMessage, websocket.FormatCloseMessage(1001, "bye"), time.Now().Add(testcluster.Limit())); err != nil {
 			t.Fatal(err)
 		}
 		if ce := c.closed(); ce.Code != 1001 {

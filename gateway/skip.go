@@ -91,7 +91,7 @@ func (s *sub) tellSkipped(n uint64, until position.Position) {
 func encodeSkipped(f format, t *topic, n uint64, after, until position.Position) []byte {
 	j := fmt.Appendf(nil, `{"type":"skipped","topic":%s,"count":%d,"after":"%s","until":"%s"}`, t.quoted, n, after, until)
 	switch f {
-	case formatRaw:
+	case formatRaw, formatCable, formatCableExt:
 		return nil
 	case formatSSE:
 		return append(appendSSEData([]byte("event: skipped\n"), j), '\n')
@@ -101,6 +101,10 @@ func encodeSkipped(f format, t *topic, n uint64, after, until position.Position)
 
 // tooSlow closes the session of a topic that wants it, and reports whether it has.
 func (s *sub) tooSlow() bool {
+	if s.session.format == formatCable { // it has no word for what is missing: its client comes back, and knows that it was away
+		s.session.farewell(closeSlow, cableTooSlow, true)
+		return true
+	}
 	if s.feed.topic.rule.Slow != topicrule.SlowClose {
 		return false
 	}

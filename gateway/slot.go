@@ -41,7 +41,20 @@ type topic struct {
 	slot   *slot
 	rule   topicrule.Rule
 
+	subscribed atomic.Int64 // sessions, all loops' together
+
+	// How many follow it in the cluster.
+	wanted  atomic.Int64 // sessions that asked for it
+	others  atomic.Int64 // sessions at other gateways; unknown where nobody asked
+	viewers atomic.Int32 // what those were told last who asked; unknown before
+	awaited atomic.Bool  // some of them have been told nothing yet
+	noted   atomic.Bool  // counts is to look at it with the next round
+	hurried atomic.Bool  // counts is to look at it soon
+	counted              // owned by counts.run
+
 	// Guarded by slot.mu.
+	taken  uint64 // messages appended to the log
+	asked  asked
 	log    topicLog
 	feeds  []*feed
 	idle   time.Time // since when there is no feed
@@ -57,7 +70,7 @@ func (t *topic) charge(e *entry, n int) {
 		if e.kept {
 			t.log.latest.bytes += n
 		} else {
-			t.log.bytes += n
+			t.log.Grown(n)
 		}
 		t.slot.g.logBytes.Add(int64(n))
 	}
@@ -75,11 +88,28 @@ func (s *slot) attach(name string, f *feed) *topic {
 			t.log.latest = &latest{}
 		}
 		t.log.restart(s.at.ID)
+		t.others.Store(unknown)
+		t.viewers.Store(unknown)
 		s.topics[name] = t
 		s.g.topicCount.Add(1)
 	}
 	t.feeds = append(t.feeds, f)
 	return t
+}
+
+// admits reports whether a topic may get a session: it is here, or there is room for one more. Several that ask at the same time may get the
+// last place.
+func (s *slot) admits(name string) bool {
+	if s.g.topicCount.Load() < int64(s.g.cfg.MaxNodeTopics) {
+		return true
+	}
+	s.mu.Lock()
+	_, here := s.topics[name]
+	s.mu.Unlock()
+	if !here {
+		s.g.tails.makeRoom()
+	}
+	return here
 }
 
 // detach ends f. The topic's log lingers for those who come back.
@@ -90,7 +120,7 @@ func (s *slot) detach(f *feed, now time.Time) {
 	t.feeds = slices.DeleteFunc(t.feeds, func(o *feed) bool { return o == f })
 	switch {
 	case len(t.feeds) > 0:
-	case t.log.len() == 0: // nothing worth keeping, and whoever names a thousand topics shall not fill the map
+	case t.log.Len() == 0: // nothing worth keeping, and whoever names a thousand topics shall not fill the map
 		s.forget(t)
 	default:
 		t.idle = now
@@ -185,6 +215,7 @@ func (s *slot) append(entries []stream.Entry) {
 		if i < len(s.keys) {
 			fresh.key, fresh.keyed = s.keys[i].text, s.keys[i].ok
 		}
+		t.taken++
 		s.g.logBytes.Add(int64(t.log.append(fresh)))
 		s.trim(t)
 		touched = t.touch(touched)
@@ -209,10 +240,10 @@ func (t *topic) touch(touched []*feed) []*feed {
 // trim keeps t's log within its bounds. The newest entry always stays: it is what sessions are about to get.
 func (s *slot) trim(t *topic) {
 	cfg := &s.g.cfg
-	for t.log.len() > 1 {
+	for t.log.Len() > 1 {
 		keep := true
 		switch {
-		case t.log.len() > cfg.LogEntries, t.log.bytes > cfg.LogBytes:
+		case t.log.Len() > cfg.LogEntries, t.log.Bytes > cfg.LogBytes:
 		case s.g.logBytes.Load() > int64(cfg.LogTotalBytes):
 			s.g.metrics.logSqueezed.Add(1)
 			if keep = false; s.evict(t) {

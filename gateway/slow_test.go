@@ -104,7 +104,7 @@ func TestControlOverflow(t *testing.T) {
 	c := r.dial("finals")
 	c.want("welcome")
 	r.flood("finals", 200, 100<<10) // the socket is full now
-	_ = c.c.SetWriteDeadline(time.Now().Add(20 * time.Second))
+	_ = c.c.SetWriteDeadline(time.Now().Add(testcluster.Limit()))
 	for range 100000 {
 		if err := c.c.WriteMessage(1, []byte(`{"type":"ping"}`)); err != nil {
 			break

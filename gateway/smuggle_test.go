@@ -13,6 +13,7 @@ import (
 	"github.com/prometheus/client_golang/prometheus/testutil"
 
 	"github.com/ringside-edge/ringside/internal/conformance"
+	"github.com/ringside-edge/ringside/internal/testcluster"
 )
 
 // TestHostileRequests sends what two readers may understand differently: it begins no session, and the connection is over.
@@ -31,7 +32,7 @@ func TestHostileRequests(t *testing.T) {
 				t.Fatal(err)
 			}
 			defer c.Close()
-			_ = c.SetDeadline(time.Now().Add(20 * time.Second))
+			_ = c.SetDeadline(time.Now().Add(testcluster.Limit()))
 			// It may refuse before it has read everything: what matters is the answer.
 			_, _ = io.WriteString(c, q.Bytes)
 			b := bufio.NewReader(c)
@@ -71,7 +72,7 @@ func TestBehindHandshake(t *testing.T) {
 		t.Fatal(err)
 	}
 	defer c.Close()
-	_ = c.SetDeadline(time.Now().Add(20 * time.Second))
+	_ = c.SetDeadline(time.Now().Add(testcluster.Limit()))
 	if _, err := io.WriteString(c, "GET /t/finals HTTP/1.1\r\nHost: x\r\n"+conformance.Handshake+"\r\n"+conformance.Smuggled); err != nil {
 		t.Fatal(err)
 	}

@@ -30,6 +30,14 @@ type sub struct {
 	greeted bool // the client knows that it is subscribed
 	late    bool // it is behind: its session's socket was full, or its client comes back
 	first   bool // the topic of the connect URL: it is greeted by the welcome
+	offered bool // its router has been offered a feed
+
+	viewer  int32 // one more than its place in feed.viewers; 0 when its client did not ask how many follow the topic
+	viewers int32 // what it was told last; unknown before
+
+	// Of Action Cable.
+	class   *class   // by what its client calls it
+	history *history // on its way back to where its client was; nil as a rule
 }
 
 func (s *sub) is(o *sub) bool { return s == o }
@@ -49,14 +57,19 @@ func (s *sub) advance() {
 	if s.state == subLive && !s.session.blocked() {
 		s.session.catchUp(s)
 	}
+	s.session.historyDone(s)
 	s.session.goOn()
+	s.offerFeed()
 }
 
 // start places the cursor where the client left off, or at the end of the log.
 func (s *sub) start() {
-	t := s.feed.topic
+	t, after := s.feed.topic, s.last
 	t.slot.mu.Lock()
 	warm, at := t.slot.warm, t.slot.at
+	if warm && s.history != nil {
+		s.stand(at)
+	}
 	begin := position.Position{Epoch: at.Epoch, ID: t.slot.begin}
 	other := s.resumed && s.last.Epoch != at.Epoch
 	// Another gateway may be ahead of this one's tail, also in an epoch of which this one is to hear yet.
@@ -67,19 +80,18 @@ func (s *sub) start() {
 	switch {
 	case !warm:
 	case !s.resumed:
-		idx, inLog = t.log.next(), true
+		idx, inLog = t.log.Next(), true
 	case lost && !other:
-		idx, inLog, begin = t.log.next(), true, at
+		idx, inLog, begin = t.log.Next(), true, at
 	case lost:
-		idx, inLog = t.log.seek(begin.ID)
+		idx, inLog = t.log.Seek(begin.ID)
 	case !ahead:
-		idx, inLog = t.log.seek(s.last.ID)
+		idx, inLog = t.log.Seek(s.last.ID)
 	}
 	t.slot.mu.Unlock()
 	if !warm {
 		return
 	}
-	after := s.last
 	if !s.resumed {
 		after, s.last = at, at
 	}
@@ -159,6 +171,10 @@ func (s *sub) greet(at position.Position) {
 		ses.policy = ses.worker.policy.version
 	}
 	ses.control(r.bytes(ses.onLeg))
+	if ses.cable != nil && ses.conn.Open() {
+		ses.confirm()
+	}
+	s.beginViewers()
 }
 
 // gap tells the client that what lies between after and at can't be had any more.
@@ -167,6 +183,29 @@ func (s *sub) gap(reason gapReason, after, at position.Position) {
 	s.last = at
 	r := newRecord(leg.Beacon, s.feed.topic.num, at, encodeGap(s.session.format, s.feed.topic, reason, after, at))
 	s.session.control(r.bytes(s.session.onLeg))
+	if s.session.cable != nil && s.session.conn.Open() {
+		s.session.historyLost(s.feed.topic.name)
+	}
+}
+
+// bytes are an entry as the session's socket gets it.
+func (s *sub) bytes(e *entry) []byte {
+	if s.class != nil {
+		return s.class.record(e).bytes(s.session.onLeg)
+	}
+	return e.record(s.session.format).bytes(s.session.onLeg)
+}
+
+// size is how many bytes that are.
+func (s *sub) size(e *entry) int {
+	if s.class == nil {
+		return len(s.bytes(e))
+	}
+	n := s.class.size(e.record(s.class.format).b[leg.HeaderSize:])
+	if s.session.onLeg {
+		n += leg.HeaderSize
+	}
+	return n
 }
 
 // gapReason says why a gap could not be closed.

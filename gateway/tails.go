@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"sync"
+	"sync/atomic"
 	"time"
 
 	topics "github.com/ringside-edge/ringside/internal/topic"
@@ -17,6 +18,8 @@ type tails struct {
 	g    *Gateway
 	kick chan struct{} // a slot has got a subscriber
 	warm chan struct{} // closed once all owned slots have stood
+
+	full atomic.Bool // there are as many topics as may be: those that linger have to go
 
 	mu      sync.Mutex
 	placed  bool // a placement has been seen
@@ -34,12 +37,16 @@ func newTails(g *Gateway) *tails {
 // sweepEvery is how often topics and slots without sessions are looked for.
 const sweepEvery = 5 * time.Second
 
+// roomEvery is how often they are while there are as many topics as may be.
+const roomEvery = time.Second
+
 // run keeps the tailer's slots up to date until ctx ends.
 func (t *tails) run(ctx context.Context, want func(own, follow []int)) {
 	changed, unsubscribe := t.g.deps.Changed()
 	defer unsubscribe()
 	sweep := time.NewTicker(sweepEvery)
 	defer sweep.Stop()
+	swept := time.Now()
 	for {
 		t.reconcile(want)
 		select {
@@ -47,11 +54,35 @@ func (t *tails) run(ctx context.Context, want func(own, follow []int)) {
 			return
 		case <-changed:
 		case <-t.kick:
-		case now := <-sweep.C:
-			for i := range t.g.slots {
-				t.g.slots[i].sweep(now.Add(-t.g.cfg.LogLinger))
+			if t.full.Load() { // what lingers goes now, but not all the time
+				sweep.Reset(max(time.Millisecond, roomEvery-time.Since(swept)))
 			}
+		case now := <-sweep.C:
+			swept = now
+			sweep.Reset(sweepEvery)
+			if !t.full.Swap(false) {
+				now = now.Add(-t.g.cfg.LogLinger)
+			}
+			t.sweep(now)
 		}
+	}
+}
+
+// sweep forgets the topics that have been without a session since before cutoff.
+func (t *tails) sweep(cutoff time.Time) {
+	for _, s := range t.g.slots {
+		s.sweep(cutoff)
+	}
+}
+
+// makeRoom has the topics forgotten that have no session and only linger. It returns at once.
+func (t *tails) makeRoom() {
+	if !t.full.CompareAndSwap(false, true) {
+		return
+	}
+	select {
+	case t.kick <- struct{}{}:
+	default:
 	}
 }
 

@@ -8,6 +8,7 @@ import (
 
 	"go.uber.org/zap"
 
+	"github.com/ringside-edge/ringside/internal/anteroom"
 	"github.com/ringside-edge/ringside/internal/bridge"
 	"github.com/ringside-edge/ringside/internal/eventloop"
 )
@@ -29,16 +30,22 @@ func (l *securing) Accept() (net.Conn, error) {
 	if err != nil {
 		return nil, err
 	}
-	return &secured{Conn: c, l: l, wire: bridge.NewWire(c, nil)}, nil
+	place, ok := c.(*anteroom.Conn)
+	if !ok {
+		panic("BUG: gateway: a connection without a place")
+	}
+	wire := bridge.NewWire(place.Conn, nil)
+	wire.Watch(place)
+	return &secured{Conn: place, l: l, wire: wire}, nil
 }
 
 // secured is a connection over TLS until it is a session's. It belongs to the goroutine that serves it.
 type secured struct {
-	net.Conn // without TLS
-	l        *securing
-	wire     *bridge.Wire
-	tls      *tls.Conn // nil before the handshake
-	carried  bool      // it is a bridge's
+	*anteroom.Conn // without TLS
+	l              *securing
+	wire           *bridge.Wire
+	tls            *tls.Conn // nil before the handshake
+	carried        bool      // it is a bridge's
 }
 
 // Read implements net.Conn.
@@ -58,6 +65,7 @@ func (c *secured) shake() error {
 	t, outcome, err := g.deps.Bridges.Accept(bridge.Leg, c.wire, g.deps.TLS, deadline)
 	if err == nil {
 		c.tls = t
+		c.GotOn()
 		return c.Conn.SetDeadline(deadline) // of the request
 	}
 	now, last := time.Now().UnixNano(), c.l.complained.Load()
@@ -67,6 +75,9 @@ func (c *secured) shake() error {
 	}
 	return err
 }
+
+// NetConn lets its place be found.
+func (c *secured) NetConn() net.Conn { return c.Conn }
 
 // Write implements net.Conn.
 func (c *secured) Write(p []byte) (int, error) {
@@ -80,8 +91,10 @@ func (c *secured) Write(p []byte) (int, error) {
 func (c *secured) Close() error {
 	switch {
 	case c.carried:
+		c.Leave()
 		return nil
 	case c.tls != nil:
+		defer c.Conn.Close() // nothing but its place is left
 		return c.tls.Close()
 	}
 	return c.Conn.Close()

@@ -18,6 +18,11 @@ type worker struct {
 	sessions []*session
 	pings    []byte // the heartbeat of sessions without a JSON or SSE one
 
+	// Of Action Cable.
+	classes    map[string]*class
+	turn       uint64  // counts what batches are made for
+	cablePings [3]beat // by unit
+
 	// Scratch of one turn.
 	entries []*entry                // what a feed fans out
 	more    []*entry                // what one session catches up with
@@ -27,6 +32,9 @@ type worker struct {
 	owed       float64 // of a drain: sessions that should have been sent away by now
 	drainShare float64 // of a drain: sessions per tick; 0 before the first
 	leaving    exodus  // of stale slots
+
+	corked *session // that begins; nil as a rule
+	held   []byte   // what it has been told so far
 
 	policy  *policy // that sessions are told
 	telling int     // sessions below this place may still have to be told
@@ -57,7 +65,7 @@ func newWorker(g *Gateway, l *eventloop.Loop, c *workerCounts) *worker {
 func (w *worker) feed(name string) *feed {
 	f := w.feeds[name]
 	if f == nil {
-		f = &feed{worker: w}
+		f = &feed{worker: w, told: unknown}
 		w.feeds[name] = f
 		s := w.g.slots[w.g.slotOf(name)]
 		f.topic = s.attach(name, f)
@@ -87,6 +95,7 @@ func (w *worker) remove(s *session) {
 
 // newBatches forgets the batches of the last turn.
 func (w *worker) newBatches() {
+	w.turn++
 	for i := range w.batches {
 		b := &w.batches[i]
 		b.b, b.n = nil, 0
@@ -99,8 +108,12 @@ func (w *worker) newBatches() {
 	}
 }
 
-// batch is entries, or as many of them as are worth one write, in the session's format.
-func (w *worker) batch(s *session, entries []*entry) *batch {
+// batch is entries, or as many of them as are worth one write, in the format of the subscription's session.
+func (w *worker) batch(sub *sub, entries []*entry) *batch {
+	s := sub.session
+	if sub.class != nil {
+		return sub.class.batch(w, entries, s.onLeg)
+	}
 	i := int(s.format) * 2
 	if s.onLeg {
 		i++
@@ -113,14 +126,18 @@ func (w *worker) batch(s *session, entries []*entry) *batch {
 		b.b, b.n = entries[0].record(s.format).bytes(s.onLeg), 1
 		return b
 	}
-	b.buf, b.n = gather(b.buf[:0], s, entries, batchLimit)
+	b.buf, b.n = gather(b.buf[:0], sub, entries, batchLimit)
 	b.b = b.buf
 	return b
 }
 
 // gather appends the records of entries to b until there are limit bytes, and returns how many it took, one
 // at least.
-func gather(b []byte, s *session, entries []*entry, limit int) ([]byte, int) {
+func gather(b []byte, sub *sub, entries []*entry, limit int) ([]byte, int) {
+	s := sub.session
+	if sub.class != nil {
+		return sub.class.gather(b, entries, limit, s.onLeg)
+	}
 	for i, e := range entries {
 		r := e.record(s.format).bytes(s.onLeg)
 		if i > 0 && len(b)+len(r) > limit {

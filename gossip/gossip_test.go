@@ -12,23 +12,12 @@ import (
 	"go.uber.org/zap"
 	"go.uber.org/zap/zaptest/observer"
 
+	"github.com/ringside-edge/ringside/internal/testcluster"
 	"github.com/ringside-edge/ringside/ring"
 )
 
-func TestMain(m *testing.M) { goleak.VerifyTestMain(settling{m}) }
-
-// settling lets memberlist's last probes, for which its Shutdown does not wait, run into their time-outs.
-type settling struct{ m *testing.M }
-
-func (s settling) Run() int {
-	code := s.m.Run()
-	for range 20 {
-		if goleak.Find() == nil { // it tries for about a second
-			break
-		}
-	}
-	return code
-}
+// memberlist's Shutdown does not wait for its last probes, which run into their time-outs.
+func TestMain(m *testing.M) { goleak.VerifyTestMain(testcluster.Settling(m)) }
 
 // runner is a node that runs.
 type runner struct {
@@ -73,7 +62,7 @@ func start(t *testing.T, self ring.Member, join []string, change func(*Config)) 
 
 // crash ends the node without a word to anybody.
 func (r *runner) crash() {
-	r.vanish()
+	r.Vanish()
 	r.stop()
 }
 

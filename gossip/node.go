@@ -158,8 +158,9 @@ func (n *Node) Leave(ctx context.Context) error {
 	return n.leftErr
 }
 
-// vanish makes a later Leave do nothing.
-func (n *Node) vanish() {
+// Vanish makes a later Leave do nothing, that of Run's end too: for the others the node will have died without a word. It does not
+// block.
+func (n *Node) Vanish() {
 	if !n.leaving.Swap(true) {
 		close(n.left)
 	}
@@ -201,7 +202,7 @@ func (n *Node) update(timeout time.Duration) error {
 // Close frees what New has taken, for a node that is never run. The others are told nothing.
 func (n *Node) Close() error {
 	n.detach()
-	n.vanish()
+	n.Vanish()
 	return n.list.Shutdown()
 }
 

@@ -12,7 +12,7 @@ import (
 
 const (
 	loadEvery   = time.Second            // how often loads make a ring, and how often one's own is told
-	ringEvery   = 100 * time.Millisecond // how often a membership that goes on changing makes one: with 100 shards it costs 5 ms
+	ringEvery   = 100 * time.Millisecond // how often a membership that goes on changing makes one, or less often where it costs much
 	tellTimeout = 500 * time.Millisecond // for a change of one's own metadata
 	clashAfter  = 10 * time.Second       // a crash is known long before: two nodes with one ID both live
 )
@@ -53,6 +53,7 @@ func (n *Node) follow(ctx context.Context) {
 	tick := time.NewTicker(loadEvery)
 	defer tick.Stop()
 	var last time.Time
+	var took time.Duration   // what a ring costs: it shall not take more than a twentieth of the time
 	var due <-chan time.Time // nil while no change waits
 	for {
 		select {
@@ -60,11 +61,12 @@ func (n *Node) follow(ctx context.Context) {
 			return
 		case <-n.dirty:
 			if due == nil {
-				due = time.After(ringEvery - time.Since(last))
+				due = time.After(min(max(ringEvery, 20*took), loadEvery) - time.Since(last))
 			}
 		case <-due:
 			due, last = nil, time.Now()
 			n.rebuild()
+			took = time.Since(last)
 		case <-tick.C:
 			n.tellLoad(time.Now())
 			n.checkClashes(time.Now())
@@ -84,8 +86,9 @@ func (n *Node) rebuild() {
 	if n.cfg.Wishes != nil {
 		wishes = n.cfg.Wishes()
 	}
-	next := ring.NewWith(members, wishes)
-	was := n.ring.Swap(next)
+	was := n.ring.Load()
+	next := was.Next(members, wishes)
+	n.ring.Store(next)
 	n.noteClashes(replaced, time.Now())
 	changes := compare(was.Members(), next.Members())
 	if len(changes) == 0 && was.Version() == next.Version() {

@@ -26,6 +26,7 @@ const (
 	HeaderFinal  = "Ringside-Final"  // answer of 503: other gateways would say the same, the client gets it
 	// HeaderFarewell asks the router, in the answer, for a [Farewell] when it takes the session elsewhere.
 	HeaderFarewell = "Ringside-Farewell"
+	HeaderFeeds    = "Ringside-Feeds"  // request, and request to resume: the router takes offers of feeds
 	HeaderTicket   = "Ringside-Ticket" // answer: the session's ticket; request to resume: the same, once more
 
 	Version = "v1" // of the leg
@@ -36,6 +37,7 @@ const (
 const (
 	MethodResume = "RESUME" // to go on with the session of the ticket; a [Resume] follows
 	MethodBeat   = "BEAT"   // a connection on which every byte is answered by the same one, once all event loops have turned
+	MethodCount  = "COUNT"  // between gateways too: how many sessions follow a topic, once or for as long as the connection stands
 
 	Target  = "/"
 	Upgrade = "ringside-leg"
@@ -133,9 +135,12 @@ func (k *Keyring) Verify(r Request, value string, now time.Time) error {
 
 // mac is over every part with its length, so that no two requests have the same bytes.
 func mac(key []byte, r Request, t, nonce string) []byte {
-	m := hmac.New(sha256.New, key)
-	for _, part := range []string{Version, r.Method, r.URI, r.Host, r.Client, t, nonce} {
-		fmt.Fprintf(m, "%d:%s,", len(part), part)
+	var room [512]byte
+	b := room[:0]
+	for _, part := range [...]string{Version, r.Method, r.URI, r.Host, r.Client, t, nonce} {
+		b = append(append(append(strconv.AppendInt(b, int64(len(part)), 10), ':'), part...), ',')
 	}
+	m := hmac.New(sha256.New, key)
+	m.Write(b)
 	return m.Sum(nil)
 }

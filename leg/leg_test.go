@@ -34,9 +34,12 @@ func (l *log) LegPosition(t uint32, p position.Position) { l.add("position %d %v
 func (l *log) LegAck(n uint64)                           { l.add("ack %d", n) }
 func (l *log) LegMove()                                  { l.add("move") }
 func (l *log) LegRenew(sealed []byte)                    { l.add("renew %s", sealed) }
-func (l *log) LegEnd()                                   { l.add("end") }
-func (l *log) LegTold(v uint32)                          { l.add("told %d", v) }
-func (l *log) LegUnknown(k Kind)                         { l.add("unknown %d", k) }
+func (l *log) LegFeed(h Header, o Offer) {
+	l.add("feed %d %d %x %s", h.Topic, h.Position.ID.Ms, o.Key, o.Ticket)
+}
+func (l *log) LegEnd()           { l.add("end") }
+func (l *log) LegTold(v uint32)  { l.add("told %d", v) }
+func (l *log) LegUnknown(k Kind) { l.add("unknown %d", k) }
 func (l *log) add(format string, args ...any) {
 	l.lines = append(l.lines, fmt.Sprintf(format, args...))
 }
@@ -93,13 +96,15 @@ func records() (stream [][]byte, client []string, heard []string) {
 	add(rec(Data, 0, 0, Acknowledge(17), ""), "")
 	add(rec(Data, 0, 0, Acknowledge(99), "pong"), "pong")
 	add(rec(Move, 0, 0, position.Position{}, ""), "")
+	add(rec(Feed, Strict, 3, pos(0, 99, 0), string(AppendOffer(nil, Offer{Key: 0xabc, Ticket: []byte("sealed")}))), "")
+	add(rec(Feed, 0, 3, position.Position{}, "no offer"), "")
 	add(rec(Data, 0, 4, pos(8, 1, 0), "x"), "x")
 	add(rec(End, 0, 0, position.Position{}, "bye"), "bye")
 	return stream, client, []string{
 		"topic 3 finals 00000007-1763900000000-1 off=false asked=true", "position 3 00000007-1763900000000-2",
 		"position 3 00000007-1763900000009-0", "unknown 99", "unknown 98", "position 3 00000007-1763900000010-0",
 		"position 3 00000007-1763900000011-0", "topic 3  00000007-1763900000000-1 off=true asked=false",
-		"ack 17", "ack 99", "move", "position 4 00000008-1-0", "end",
+		"ack 17", "ack 99", "move", "feed 3 99 abc sealed", "unknown 7", "position 4 00000008-1-0", "end",
 	}
 }
 
@@ -292,6 +297,7 @@ func (deaf) LegPosition(uint32, position.Position) {}
 func (deaf) LegAck(uint64)                         {}
 func (deaf) LegMove()                              {}
 func (deaf) LegRenew([]byte)                       {}
+func (deaf) LegFeed(Header, Offer)                 {}
 func (deaf) LegEnd()                               {}
 func (deaf) LegTold(uint32)                        {}
 func (deaf) LegUnknown(Kind)                       {}

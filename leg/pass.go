@@ -8,6 +8,7 @@ import (
 	"encoding/binary"
 	"errors"
 	"fmt"
+	"strings"
 	"time"
 )
 
@@ -86,7 +87,7 @@ func (k *Keyring) Pass(p Pass) string {
 // [ErrPassMAC], [ErrPassEarly] and [ErrPassExpired].
 func (k *Keyring) OpenPass(text string, now time.Time) (Pass, error) {
 	var buf [passReserved + passMAC]byte
-	if len(text) > passText.EncodedLen(len(buf)) {
+	if len(text) > passText.EncodedLen(len(buf)) || strings.ContainsAny(text, "\r\n") { // which the decoder passes over, strict or not
 		return Pass{}, ErrPassMalformed
 	}
 	n, err := passText.Decode(buf[:], []byte(text))

@@ -19,6 +19,10 @@
 // answer, lets go of the old leg, and sends a [Resume]: the topics that the client follows and where it stands in them.
 // Behind it come, once more, the client's bytes that were not acknowledged.
 //
+// Of a topic that many of a router's sessions follow the gateway need not send every message to each: it offers a feed ([Offer]), a
+// leg that the router opens for itself, as if it were a session's next, and shares out. The session's own leg is let go of and
+// opened anew when it is needed. On a feed the router says by [AppendMembers] for how many sessions it stands.
+//
 // The package is pure: no I/O, and no clock but the one it is handed.
 package leg
 
@@ -48,6 +52,7 @@ const (
 	End    Kind = 4 // the last bytes for the client: the session has ended on purpose
 	Move   Kind = 5 // the gateway wants the session to go elsewhere, and serves it until it does; no bytes
 	Renew  Kind = 6 // the bytes are the session's ticket from now on, in place of the last one
+	Feed   Kind = 7 // the bytes are an [Offer]: the router may serve the topic to the session itself
 
 	mustUnderstand Kind = 128
 )
@@ -63,6 +68,9 @@ const (
 	// begin, zero for what comes next.
 	Asked Flags = 2
 )
+
+// Strict is the flag of a [Feed] record that says: a client that does not keep up must have a leg of its own.
+const Strict Flags = 1
 
 // Header is a record's header.
 type Header struct {

@@ -23,6 +23,8 @@ type Sink interface {
 	LegMove()
 	// LegRenew tells that the session has another sealed ticket, which is valid during the call.
 	LegRenew(sealed []byte)
+	// LegFeed tells that the router may serve a topic to the session itself. The offer is valid during the call.
+	LegFeed(h Header, o Offer)
 	// LegEnd tells that the session has ended on purpose. What comes behind is not looked at.
 	LegEnd()
 	// LegUnknown tells of a record of an unknown kind that was passed over.
@@ -161,6 +163,13 @@ func (s *Stripper) settle(h Header, body []byte, sink Sink) {
 			return
 		}
 		sink.LegRenew(body)
+	case Feed:
+		o, ok := ParseOffer(body)
+		if !ok {
+			sink.LegUnknown(h.Kind)
+			return
+		}
+		sink.LegFeed(h, o)
 	case End:
 		s.ended = true
 		sink.LegEnd()

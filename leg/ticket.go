@@ -22,11 +22,13 @@ type Ticket struct {
 	Topic   string            // of the connect URL, 255 bytes at most
 	Client  string            // the client's address, 255 bytes at most
 	Grant   string            // what authentication has found out, opaque here; empty for an open topic
+	Extra   string            // what the format needs beyond that, opaque here, 255 bytes at most; empty as a rule
 }
 
 const (
 	ticketVersion = 1 // without a grant, as every gateway understands it
 	ticketGranted = 2 // with one: | length u16 | grant… | behind the rest
+	ticketExtra   = 3 // with more: | length u8 | extra… | length u16 | grant… | behind the rest
 	ticketHead    = 1 + 8 + 1 + 1 + 4 + 8 + 8
 )
 
@@ -35,10 +37,13 @@ var ErrTicket = errors.New("leg: the ticket is not valid")
 
 // Seal returns t encrypted and authenticated (AES-256-GCM with a random nonce) with the first secret, as bytes.
 func (k *Keyring) Seal(t Ticket) []byte {
-	b := make([]byte, 0, ticketHead+2+len(t.Topic)+len(t.Client)+2+len(t.Grant))
+	b := make([]byte, 0, ticketHead+2+len(t.Topic)+len(t.Client)+1+len(t.Extra)+2+len(t.Grant))
 	version := byte(ticketVersion)
 	if t.Grant != "" {
 		version = ticketGranted
+	}
+	if t.Extra != "" {
+		version = ticketExtra
 	}
 	b = binary.BigEndian.AppendUint64(append(b, version), t.Session)
 	var resumed byte
@@ -50,7 +55,10 @@ func (k *Keyring) Seal(t Ticket) []byte {
 	b = binary.BigEndian.AppendUint64(b, t.Since.ID.Seq)
 	b = append(append(b, byte(len(t.Topic))), t.Topic...)
 	b = append(append(b, byte(len(t.Client))), t.Client...)
-	if t.Grant != "" {
+	if t.Extra != "" {
+		b = append(append(b, byte(len(t.Extra))), t.Extra...)
+	}
+	if version != ticketVersion {
 		b = append(binary.BigEndian.AppendUint16(b, uint16(len(t.Grant))), t.Grant...)
 	}
 	return k.tickets[0].Seal(nil, nil, b, nil) //nolint:gosec // it puts a random nonce in front
@@ -81,7 +89,7 @@ func (k *Keyring) Renewed(sealed []byte) []byte {
 }
 
 func parseTicket(b []byte) (Ticket, error) {
-	if len(b) < ticketHead || b[0] != ticketVersion && b[0] != ticketGranted {
+	if len(b) < ticketHead || b[0] < ticketVersion || b[0] > ticketExtra {
 		return Ticket{}, fmt.Errorf("%w: another version", ErrTicket)
 	}
 	t := Ticket{
@@ -91,9 +99,12 @@ func parseTicket(b []byte) (Ticket, error) {
 			ID:    position.ID{Ms: binary.BigEndian.Uint64(b[15:]), Seq: binary.BigEndian.Uint64(b[23:])},
 		},
 	}
-	granted := b[0] == ticketGranted
+	granted, strings := b[0] != ticketVersion, []*string{&t.Topic, &t.Client}
+	if b[0] == ticketExtra {
+		strings = append(strings, &t.Extra)
+	}
 	b = b[ticketHead:]
-	for _, s := range []*string{&t.Topic, &t.Client} {
+	for _, s := range strings {
 		if len(b) < 1 || len(b) < 1+int(b[0]) {
 			return Ticket{}, ErrTicket
 		}

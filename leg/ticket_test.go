@@ -23,9 +23,11 @@ func TestTicketVectors(t *testing.T) {
 	plain := Ticket{Session: 1 << 60, Format: 2, Resumed: true, Since: pos(1, 2, 3), Topic: "finals", Client: "2001:db8::1"}
 	granted := plain
 	granted.Grant = `{"i":"ann","t":["finals"],"e":1763900000,"p":1}`
+	more := granted
+	more.Format, more.Extra = 4, "3 ms"
 	if *update {
 		var list []vector
-		for _, want := range []Ticket{plain, granted} {
+		for _, want := range []Ticket{plain, granted, more} {
 			k, _ := NewKeyring("a secret of the vectors")
 			list = append(list, vector{"a secret of the vectors", TicketText(k.Seal(want)), want})
 		}
@@ -42,7 +44,7 @@ func TestTicketVectors(t *testing.T) {
 		t.Fatal(err)
 	}
 	var list []vector
-	if err := json.Unmarshal(b, &list); err != nil || len(list) != 2 {
+	if err := json.Unmarshal(b, &list); err != nil || len(list) != 3 {
 		t.Fatalf("%d vectors, %v", len(list), err)
 	}
 	for _, v := range list {

@@ -30,6 +30,6 @@ type Member struct {
 	Gossip string // host:port of gossip; empty for a static upstream
 	Zone   string // failure zone; empty when not set
 	Weight int    // share of the ring, 1 when not set
-	Load   uint64 // sessions held, as last gossiped; not an input of the placement
+	Load   uint64 // sessions that it carries, as last gossiped; at a gateway those of a feed are one. Not an input of the placement
 	Static bool   // named by configuration instead of gossip; its answers carry no leg header
 }

@@ -16,8 +16,8 @@ import (
 	"encoding/hex"
 	"slices"
 	"strconv"
-
-	"github.com/ringside-edge/ringside/internal/topic"
+	"sync"
+	"sync/atomic"
 )
 
 const (
@@ -30,17 +30,20 @@ const (
 	algorithm = "ringside-ring-1"
 )
 
-// Ring is a placement. It is immutable and safe for concurrent use.
+// Ring is a placement. It is immutable and safe for concurrent use. Who is where is computed when it is first asked for, and from what
+// an earlier ring has computed: where many members come at once most rings are never asked.
 type Ring struct {
-	members []Member               // all, by role and ID
-	shards  []*Member              // the placed ones, by ID; they point into members
-	owner   [topic.Slots]*Member   // nil without shards
-	prefs   [topic.Slots][]*Member // every shard, the owner first
-	owned   map[string][]int       // by shard ID, ascending
-	wishes  Wishes                 // normal
-	apart   map[string]bool        // the dedicated shards, by ID; never all of them
-	pins    map[uint32]pinned      // by key
+	members []Member        // all, by role and ID
+	shards  []*Member       // the placed ones, by ID; they point into members
+	wishes  Wishes          // normal
+	apart   map[string]bool // the dedicated shards, by ID; never all of them
+	pinned  []Pin           // the wishes that have an effect
 	version string
+
+	once   sync.Once
+	placed atomic.Pointer[placement] // nil until somebody asks
+	basis  atomic.Pointer[placement] // of an earlier ring; nil for none, and once placed is there
+	hash   func(id string, i int) uint32
 }
 
 // New computes the ring of members. Active gateways are placed, static ones included; all others are only listed. Members
@@ -48,21 +51,45 @@ type Ring struct {
 func New(members []Member) *Ring { return NewWith(members, Wishes{}) }
 
 // NewWith is New with what operators want. Wishes that concern members which are not placed change nothing.
-func NewWith(members []Member, wishes Wishes) *Ring { return build(members, wishes, tokenAt) }
+func NewWith(members []Member, wishes Wishes) *Ring {
+	return build(new(Ring), members, wishes, tokenAt)
+}
 
-func build(members []Member, wishes Wishes, hash func(id string, i int) uint32) *Ring {
-	r := &Ring{members: unique(members), wishes: wishes.normal()}
+// Next is NewWith, at less cost the less has changed since r was computed; as a rule only loads have.
+func (r *Ring) Next(members []Member, wishes Wishes) *Ring { return build(r, members, wishes, tokenAt) }
+
+func build(was *Ring, members []Member, wishes Wishes, hash func(id string, i int) uint32) *Ring {
+	r := &Ring{members: unique(members), wishes: wishes.normal(), hash: hash}
 	for i := range r.members {
 		if m := &r.members[i]; m.Role == RoleGateway && m.State == StateActive {
 			r.shards = append(r.shards, m)
 		}
 	}
 	r.dedicate()
-	pins := r.effective()
-	r.version = version(r.shards, r.apart, pins)
-	r.place(hash)
-	r.pin(pins)
+	r.pinned = r.effective()
+	r.version = version(r.shards, r.apart, r.pinned)
+	r.basis.Store(was.newest())
 	return r
+}
+
+// newest is the newest placement that there is, the ring's own or an earlier one; nil for none.
+func (r *Ring) newest() *placement {
+	if b := r.basis.Load(); b != nil {
+		return b
+	}
+	return r.placed.Load() // which is there before basis goes
+}
+
+// placement is who is where.
+func (r *Ring) placement() *placement {
+	if p := r.placed.Load(); p != nil {
+		return p
+	}
+	r.once.Do(func() {
+		r.placed.Store(r.place(r.basis.Load()))
+		r.basis.Store(nil)
+	})
+	return r.placed.Load()
 }
 
 // unique sorts a copy of members and drops all but the first of each role and ID.
@@ -136,23 +163,23 @@ func (r *Ring) Member(id string) (Member, bool) {
 	return Member{}, false
 }
 
-// Owner is the shard that owns slot; ok is false when there is no shard at all. It does not allocate.
+// Owner is the shard that owns slot; ok is false when there is no shard at all. Only the first call of all allocates.
 func (r *Ring) Owner(slot int) (m Member, ok bool) {
-	if p := r.owner[slot]; p != nil {
-		return *p, true
+	if m := r.placement().owner[slot]; m != nil {
+		return *m, true
 	}
 	return Member{}, false
 }
 
 // Preference are all shards in the order in which they should serve slot, the owner first. The slice is shared and must
-// not be changed. It does not allocate.
-func (r *Ring) Preference(slot int) []*Member { return r.prefs[slot] }
+// not be changed. Only the first call of all allocates.
+func (r *Ring) Preference(slot int) []*Member { return r.placement().prefs[slot] }
 
 // Owned are the slots that the shard owns, ascending. The slice is shared and must not be changed.
-func (r *Ring) Owned(id string) []int { return r.owned[id] }
+func (r *Ring) Owned(id string) []int { return r.placement().owned[id] }
 
 // With is the ring as it would be with m added, or in place of the member of the same role and ID.
 func (r *Ring) With(m Member) *Ring {
 	ms := slices.DeleteFunc(r.Members(), func(o Member) bool { return o.Role == m.Role && o.ID == m.ID })
-	return NewWith(append(ms, m), r.wishes)
+	return r.Next(append(ms, m), r.wishes)
 }

@@ -4,6 +4,7 @@ import (
 	"fmt"
 	"math"
 	"math/rand/v2"
+	"reflect"
 	"slices"
 	"testing"
 
@@ -175,9 +176,9 @@ func TestCollidingTokens(t *testing.T) {
 	for _, points := range []uint32{1, 2, 7} {
 		hash := func(_ string, i int) uint32 { return uint32(i) % points * (math.MaxUint32 / 8) }
 		ms := gateways(5)
-		r := build(ms, Wishes{}, hash)
+		r := build(new(Ring), ms, Wishes{}, hash)
 		slices.Reverse(ms)
-		if owners(build(ms, Wishes{}, hash)) != owners(r) {
+		if owners(build(new(Ring), ms, Wishes{}, hash)) != owners(r) {
 			t.Errorf("%d points: the order of the members decides", points)
 		}
 		for _, m := range ms {
@@ -254,7 +255,20 @@ func BenchmarkNew(b *testing.B) {
 		b.Run(fmt.Sprint(n), func(b *testing.B) {
 			ms := gateways(n)
 			for b.Loop() {
-				New(ms)
+				New(ms).placement()
+			}
+		})
+	}
+}
+
+func BenchmarkNext(b *testing.B) {
+	for _, n := range []int{3, 30, 100} {
+		b.Run(fmt.Sprint(n), func(b *testing.B) {
+			ms := gateways(n)
+			r := New(ms)
+			r.placement()
+			for b.Loop() {
+				r.Next(ms, Wishes{}).placement()
 			}
 		})
 	}
@@ -262,8 +276,40 @@ func BenchmarkNew(b *testing.B) {
 
 func BenchmarkLookup(b *testing.B) {
 	r := New(gateways(30))
+	r.placement()
 	b.ReportAllocs()
 	for b.Loop() {
 		_ = r.Preference(topic.Slot("finals"))
+	}
+}
+
+// Next is what NewWith is, whatever changes: loads and addresses, members, states, pins and dedicated shards.
+func TestNext(t *testing.T) {
+	ms := gateways(7)
+	was, wishes := NewWith(ms, Wishes{}), Wishes{}
+	was.placement()
+	steps := map[string]func(){
+		"loads":     func() { ms[2].Load, ms[3].Load = 17, 4 },
+		"addresses": func() { ms[1].Addr = "192.0.2.1:1" },
+		"a drain":   func() { ms[5].State = StateDraining },
+		"a weight":  func() { ms[4].Weight = 3 },
+		"a join":    func() { ms = append(ms, Member{ID: "new", Role: RoleGateway, State: StateActive, Weight: 2}) },
+		"pins":      func() { wishes.Pins = []Pin{{Topic: "finals", Shards: []string{ms[0].ID, "new"}}} },
+		"dedicated": func() { wishes.Dedicated = []string{ms[0].ID} },
+		"an end":    func() { ms = ms[:0] },
+	}
+	for _, name := range []string{"loads", "addresses", "a drain", "loads", "a weight", "a join", "pins", "loads", "dedicated", "an end", "a join", "loads"} {
+		if name == "loads" && len(ms) < 4 {
+			ms = gateways(7)
+		}
+		steps[name]()
+		got, want := was.Next(ms, wishes), NewWith(ms, wishes)
+		if got.Version() != want.Version() || !reflect.DeepEqual(got.Members(), want.Members()) || !reflect.DeepEqual(got.placement(), want.placement()) {
+			t.Errorf("%s: got another ring than NewWith gives", name)
+		}
+		if shares := got.placement().order == was.placement().order; shares != (got.version == was.version) {
+			t.Errorf("%s: shares the order: got %v", name, shares)
+		}
+		was = got
 	}
 }

@@ -87,9 +87,11 @@ func (r *Ring) effective() (pins []Pin) {
 	return pins
 }
 
+func byID(m *Member, id string) int { return cmp.Compare(m.ID, id) }
+
 // shard is the placed member with this ID; nil when there is none.
 func (r *Ring) shard(id string) *Member {
-	i, ok := slices.BinarySearchFunc(r.shards, id, func(m *Member, id string) int { return cmp.Compare(m.ID, id) })
+	i, ok := slices.BinarySearchFunc(r.shards, id, byID)
 	if !ok {
 		return nil
 	}
@@ -97,26 +99,23 @@ func (r *Ring) shard(id string) *Member {
 }
 
 // pin computes the preferences of pinned topics.
-func (r *Ring) pin(pins []Pin) {
-	if len(pins) == 0 {
-		return
-	}
-	r.pins = make(map[uint32]pinned, len(pins))
-	for _, p := range pins {
-		key := Key(p.Topic)
-		if _, taken := r.pins[key]; taken {
+func (p *placement) pin(r *Ring) {
+	p.pins = make(map[uint32]pinned, len(r.pinned))
+	for _, pin := range r.pinned {
+		key := Key(pin.Topic)
+		if _, taken := p.pins[key]; taken {
 			continue // the one that comes first by name
 		}
 		prefs := make([]*Member, 0, len(r.shards))
-		for _, id := range p.Shards {
+		for _, id := range pin.Shards {
 			prefs = append(prefs, r.shard(id))
 		}
-		for _, m := range r.prefs[SlotOf(key)] {
-			if !slices.Contains(p.Shards, m.ID) {
+		for _, m := range p.prefs[SlotOf(key)] {
+			if !slices.Contains(pin.Shards, m.ID) {
 				prefs = append(prefs, m)
 			}
 		}
-		r.pins[key] = pinned{prefs, len(p.Shards)}
+		p.pins[key] = pinned{prefs, len(pin.Shards)}
 	}
 }
 
@@ -128,17 +127,18 @@ func (r *Ring) Dedicated(id string) bool { return r.apart[id] }
 
 // Group are all shards in the order in which they should serve the topics with this key, and how many of the first of them
 // share the load: those that the topic is pinned to, else all that are not dedicated. The others serve it only when none of
-// these can. The slice is shared and must not be changed. It does not allocate.
+// these can. The slice is shared and must not be changed. Only the first call of all allocates.
 func (r *Ring) Group(key uint32) (prefs []*Member, share int) {
-	if p, ok := r.pins[key]; ok {
-		return p.prefs, p.shards
+	p := r.placement()
+	if pin, ok := p.pins[key]; ok {
+		return pin.prefs, pin.shards
 	}
-	prefs = r.prefs[SlotOf(key)]
+	prefs = p.prefs[SlotOf(key)]
 	return prefs, len(prefs) - len(r.apart)
 }
 
 // Pinned reports whether the topics with this key are pinned to a shard that is placed.
 func (r *Ring) Pinned(key uint32) bool {
-	_, ok := r.pins[key]
+	_, ok := r.placement().pins[key]
 	return ok
 }

@@ -13,6 +13,7 @@ import (
 	"github.com/valyala/fasthttp"
 	"go.uber.org/zap"
 
+	"github.com/ringside-edge/ringside/internal/anteroom"
 	"github.com/ringside-edge/ringside/internal/bridge"
 	"github.com/ringside-edge/ringside/internal/topic"
 )
@@ -21,7 +22,8 @@ import (
 // with it, whichever way that went.
 type httpConn struct {
 	net.Conn
-	r *Router
+	r     *Router
+	guest anteroom.Guest
 
 	// Owned by the goroutine that serves it; the one that takes it over comes after that.
 	peer    netip.Addr // who is at the other end, behind balancers that speak the PROXY protocol
@@ -78,7 +80,10 @@ func (c *httpConn) read(p []byte) (n int, err error) {
 		return c.tls.Read(p)
 	}
 	if len(c.ahead) == 0 {
-		return c.Conn.Read(p)
+		c.guest.Waits(true)
+		n, err = c.Conn.Read(p)
+		c.guest.Waits(false)
+		return n, err
 	}
 	n = copy(p, c.ahead)
 	if c.ahead = c.ahead[n:]; len(c.ahead) == 0 {
@@ -143,12 +148,12 @@ func (c *httpConn) lingerOn() {
 }
 
 // acceptLoop takes connections until the listener is closed. With all places for connections that are no session yet
-// taken it stands still, and the next wait in the system's backlog.
+// taken it turns out those who have been mute for too long, or stands still, and the next wait in the system's backlog.
 func (r *Router) acceptLoop(ctx context.Context) {
 	const least, most = 5 * time.Millisecond, time.Second
 	pause := least
 	for {
-		if !r.conns.reserve(ctx) {
+		if !r.conns.room.Reserve(ctx.Done()) {
 			return
 		}
 		c, err := r.ln.Accept()
@@ -158,7 +163,7 @@ func (r *Router) acceptLoop(ctx context.Context) {
 			r.pace(ctx)
 			continue
 		}
-		r.conns.release()
+		r.conns.room.Release()
 		if errors.Is(err, net.ErrClosed) {
 			return
 		}
@@ -214,7 +219,7 @@ func (r *Router) pauseAccepting(pause bool) {
 
 func (r *Router) serve(c *httpConn) {
 	deadline := time.Now().Add(r.cfg.HandshakeTimeout) // of what comes before a request
-	if !r.introduce(c, deadline) || r.deps.TLS != nil && !r.secure(c, deadline) {
+	if !r.introduce(c, deadline) || !r.countByAddr(c) || r.deps.TLS != nil && !r.secure(c, deadline) {
 		c.Close()
 		return
 	}
@@ -276,6 +281,10 @@ func (r *Router) handleBroken(ctx *fasthttp.RequestCtx, err error) {
 	var small *fasthttp.ErrSmallBuffer
 	var netErr net.Error
 	c := connOf(ctx)
+	if c.guest.TurnedOut() { // it is counted as that
+		ctx.SetConnectionClose()
+		return
+	}
 	c.linger = true
 	switch {
 	case errors.As(err, &small) && !c.hasLine:

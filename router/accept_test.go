@@ -71,11 +71,10 @@ func TestPlaces(t *testing.T) {
 	g := gateway(t, "g1")
 	r := start(t, false, nil, g)
 	r.stop()
-	r2, err := New(Config{Listen: "127.0.0.1:0"}, r.r.deps)
+	r2, err := New(Config{Listen: "127.0.0.1:0", HTTPConns: 2}, r.r.deps)
 	if err != nil {
 		t.Fatal(err)
 	}
-	r2.conns = newConns(2)
 	ctx, cancel := context.WithCancel(context.Background())
 	done := make(chan error, 1)
 	go func() { done <- r2.Run(ctx) }()
@@ -83,7 +82,7 @@ func TestPlaces(t *testing.T) {
 	a, b := rg.connect(), rg.connect()
 	a.send("GET")
 	b.send("GET")
-	eventually(t, "both places are taken", func() bool { return r2.conns.len() == 2 })
+	eventually(t, "both places are taken", func() bool { return r2.conns.room.Len() == 2 })
 	c := rg.connect()
 	c.send("GET / HTTP/1.1\r\nHost: x\r\n\r\n") // waits in the backlog
 	a.conn.Close()
@@ -114,7 +113,7 @@ func TestConfig(t *testing.T) {
 	f(Config{Listen: "127.0.0.1:0", MaxSessions: 1 << 30}, "descriptor limit")
 	f(Config{Listen: "192.0.2.1:1"}, "cannot listen")
 	for _, limit := range []int{64, 1024, 20000, 1 << 20} {
-		if n := 2*sessionsFor(limit, 2) + httpConnsFor(limit); n > max(limit, 18) {
+		if n := 2*sessionsFor(limit, 2, httpConnsFor(limit)) + httpConnsFor(limit); n > max(limit, 18) {
 			t.Errorf("with %d descriptors: sessions and connections need %d", limit, n)
 		}
 	}

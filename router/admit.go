@@ -26,6 +26,7 @@ type Admission struct {
 	// Of one address, per second and at once: sessions with a resume token, and reservations that are given to it.
 	PerIPPassRate  float64 // 30
 	PerIPPassBurst int     // 300
+	PerIPConns     int     // its connections that are no session yet
 
 	Handshakes       int           // under way, at most; the limit adapts below that
 	HandshakeLatency time.Duration // 10ms: how long handshakes may take without the limit's shrinking, however fast they can be
@@ -47,7 +48,7 @@ func (a *Admission) setDefaults() error {
 	orElse(&a.ReturnWindow, 10*time.Minute)
 	for name, v := range map[string]float64{
 		"rate per address": a.PerIPRate, "burst per address": float64(a.PerIPBurst), "table of addresses": float64(a.PerIPTable),
-		"rate of passes per address": a.PerIPPassRate, "burst of passes per address": float64(a.PerIPPassBurst),
+		"rate of passes per address": a.PerIPPassRate, "burst of passes per address": float64(a.PerIPPassBurst), "connections per address": float64(a.PerIPConns),
 		"limit of handshakes": float64(a.Handshakes), "latency of handshakes": float64(a.HandshakeLatency),
 		"queue": float64(a.Queue), "queue time": float64(a.QueueTime), "admission rate": a.AdmitRate,
 		"return window": float64(a.ReturnWindow), "accept lag": float64(a.AcceptLag),
@@ -61,20 +62,14 @@ func (a *Admission) setDefaults() error {
 
 const (
 	leastHandshakes = 4
-	// firstRate is what a router is taken to admit per second before it has shown it.
-	firstRate = 500
-	// returnGrace is how long after its time a reservation is good.
-	returnGrace = 10 * time.Second
-	// leastReturn is the soonest that a client is told to return.
-	leastReturn = time.Second
 	// A session may be gone on with twice at once, and then every 20 s.
 	resumeRate, resumeBurst = 0.05, 2
 	// usesSize bounds the reservations that are remembered as used: more than can be let in while they are good.
 	usesSize = 1 << 18
-	// Accepting goes on at leastAccept however much the loops lag. mostAccept is for each core: so many first requests are
-	// read and refused in a fraction of its time, and a backlog that is taken up at once would stand before the loops' next turn.
-	leastAccept, mostAccept = 100, 2_000
 )
+
+// guessedRate is what this router is taken to admit per second before it has shown it.
+func guessedRate() float64 { return admission.FirstRate * float64(runtime.GOMAXPROCS(0)) }
 
 // gate holds what decides about admission. Parts that are nil are without a limit.
 type gate struct {
@@ -84,15 +79,17 @@ type gate struct {
 	door             *admission.Door
 	book             *admission.Book
 	pacer            *admission.Pacer
+	knock            chan struct{} // one lies in it when connections have come
 }
 
 func newGate(a Admission) gate {
 	g := gate{
+		knock:      make(chan struct{}, 1),
 		perIPPass:  admission.NewLimiter[netip.Addr](admission.LimiterConfig{Rate: a.PerIPPassRate, Burst: a.PerIPPassBurst, Size: a.PerIPTable}),
 		perSession: admission.NewLimiter[uint64](admission.LimiterConfig{Rate: resumeRate, Burst: resumeBurst, Size: a.PerIPTable}),
 		uses:       admission.NewUses(usesSize),
 		book: admission.NewBook(admission.BookConfig{
-			Least: leastReturn, Horizon: a.ReturnWindow, Grace: returnGrace, Rand: rand.Float64,
+			Least: admission.LeastReturn, Horizon: a.ReturnWindow, Grace: admission.ReturnGrace, Rand: rand.Float64,
 		}),
 	}
 	if a.PerIPRate > 0 {
@@ -103,11 +100,11 @@ func newGate(a Admission) gate {
 			Limit: admission.GradientConfig{
 				Min: min(leastHandshakes, a.Handshakes), Max: a.Handshakes, Target: a.HandshakeLatency, Rand: rand.Float64,
 			},
-			Queue: a.Queue, QueueTime: a.QueueTime, Rate: firstRate,
+			Queue: a.Queue, QueueTime: a.QueueTime, Rate: guessedRate(),
 		})
 	}
 	if a.AcceptLag > 0 {
-		g.pacer = admission.NewPacer(a.AcceptLag, leastAccept, mostAccept*float64(runtime.GOMAXPROCS(0)))
+		g.pacer = admission.NewPacer(a.AcceptLag, admission.LeastAccept, admission.MostAccept*float64(runtime.GOMAXPROCS(0)))
 	}
 	return g
 }
@@ -235,7 +232,7 @@ func (r *Router) rate(now time.Time) float64 {
 		return all / float64(max(1, routers))
 	}
 	if r.gate.door == nil {
-		return firstRate
+		return guessedRate()
 	}
 	return r.gate.door.Rate(now)
 }

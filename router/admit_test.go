@@ -10,6 +10,8 @@ import (
 	"testing"
 	"time"
 
+	"github.com/ringside-edge/ringside/internal/admission"
+	"github.com/ringside-edge/ringside/internal/httphead"
 	"github.com/ringside-edge/ringside/internal/wsframe"
 	"github.com/ringside-edge/ringside/leg"
 )
@@ -60,7 +62,7 @@ func TestLimitPerAddress(t *testing.T) {
 	r.open("a", wsHead, "")
 	r.open("a", wsHead, "")
 	no := r.refusal("/t/a", wsHead, http.StatusTooManyRequests)
-	if no.Error != "per_ip" || no.Retry < leastReturn.Milliseconds()-100 || no.Pass == "" {
+	if no.Error != "per_ip" || no.Retry < admission.LeastReturn.Milliseconds()-100 || no.Pass == "" {
 		t.Errorf("got %+v", no)
 	}
 	if got := r.value("refused_total", "reason=per_ip"); got != 1 {
@@ -182,7 +184,7 @@ func TestBrowsersAreToldByAClose(t *testing.T) {
 	f := func(target, head, subprotocol string) {
 		t.Helper()
 		c, resp := r.ask(target, wsHead+head)
-		if resp.StatusCode != 101 || resp.Header.Get("Sec-WebSocket-Accept") != acceptFor(testKey) || resp.Header.Get("Sec-WebSocket-Protocol") != subprotocol {
+		if resp.StatusCode != 101 || resp.Header.Get("Sec-WebSocket-Accept") != httphead.AcceptFor(testKey) || resp.Header.Get("Sec-WebSocket-Protocol") != subprotocol {
 			t.Fatalf("got %s %v", resp.Status, resp.Header)
 		}
 		frame := c.rest()
@@ -202,7 +204,7 @@ func TestBrowsersAreToldByAClose(t *testing.T) {
 		t.Errorf("refused_total{no_shard}: got %v, want 3", got)
 	}
 	r.empty()
-	eventually(t, "no connection is left", func() bool { return r.r.conns.len() == 0 })
+	eventually(t, "no connection is left", func() bool { return r.r.conns.room.Len() == 0 })
 }
 
 func TestEventStreamsAreToldByARetry(t *testing.T) {

@@ -3,8 +3,6 @@ package router
 import (
 	"bufio"
 	"bytes"
-	"crypto/sha1" //nolint:gosec // RFC 6455 asks for it
-	"encoding/base64"
 	"errors"
 	"fmt"
 	"io"
@@ -47,35 +45,55 @@ func badAnswer(format string, args ...any) error {
 	return fmt.Errorf("%w: %s", errAnswer, fmt.Sprintf(format, args...))
 }
 
-// readAnswer reads an answer's head into buf, with what comes along with it. Interim answers are passed over.
-func readAnswer(c net.Conn, buf []byte) (*answer, error) {
-	n, searched, interim := 0, 0, 0
+// answerReader finds the end of an answer's head in what is read into buf, with what comes along with it. Interim answers are passed over.
+type answerReader struct {
+	buf                  []byte
+	n, searched, interim int
+}
+
+// room is where the next bytes go; there is some as long as take has not failed.
+func (r *answerReader) room() []byte { return r.buf[r.n:] }
+
+// take takes in n bytes that were read into room. The answer is nil while its head is not whole.
+func (r *answerReader) take(n int) (*answer, error) {
+	r.n += n
 	for {
-		if end := bytes.Index(buf[searched:n], []byte("\r\n\r\n")); end >= 0 {
-			head := buf[:searched+end+4]
-			a, err := parseAnswer(head)
-			if err != nil {
-				return nil, err
-			}
-			if a.status >= 200 || a.status == fasthttp.StatusSwitchingProtocols {
-				a.rest = buf[len(head):n]
-				return a, nil
-			}
-			if interim += len(head); interim > len(buf) {
-				return nil, badAnswer("its interim heads are larger than %d bytes", len(buf))
-			}
-			n = copy(buf, buf[len(head):n])
-			searched = 0
-			continue
+		end := bytes.Index(r.buf[r.searched:r.n], []byte("\r\n\r\n"))
+		if end < 0 {
+			break
 		}
-		searched = max(0, n-3)
-		if n == len(buf) {
-			return nil, badAnswer("its head is larger than %d bytes", len(buf))
+		head := r.buf[:r.searched+end+4]
+		a, err := parseAnswer(head)
+		if err != nil {
+			return nil, err
 		}
-		m, err := c.Read(buf[n:])
-		n += m
-		if m == 0 && err != nil {
+		if a.status >= 200 || a.status == fasthttp.StatusSwitchingProtocols {
+			a.rest = r.buf[len(head):r.n]
+			return a, nil
+		}
+		if r.interim += len(head); r.interim > len(r.buf) {
+			return nil, badAnswer("its interim heads are larger than %d bytes", len(r.buf))
+		}
+		r.n = copy(r.buf, r.buf[len(head):r.n])
+		r.searched = 0
+	}
+	r.searched = max(0, r.n-3)
+	if r.n == len(r.buf) {
+		return nil, badAnswer("its head is larger than %d bytes", len(r.buf))
+	}
+	return nil, nil //nolint:nilnil // it is not whole
+}
+
+// readAnswer reads an answer's head into buf.
+func readAnswer(c net.Conn, buf []byte) (*answer, error) {
+	r := answerReader{buf: buf}
+	for {
+		n, err := c.Read(r.room())
+		if n == 0 && err != nil {
 			return nil, fmt.Errorf("reading the answer: %w", err)
+		}
+		if a, err := r.take(n); a != nil || err != nil {
+			return a, err
 		}
 	}
 }
@@ -197,7 +215,7 @@ func (s *said) checkUpgrade(hs *handshake, own bool) error {
 		return badAnswer("it upgrades to something else")
 	case s.body:
 		return badAnswer("its upgrade has a body")
-	case s.accepts != 1 || string(s.accept) != acceptFor(hs.key):
+	case s.accepts != 1 || string(s.accept) != httphead.AcceptFor(hs.key):
 		return badAnswer("its Sec-WebSocket-Accept does not belong to the key")
 	case s.protocols > 1 || s.protocols == 1 && !slices.Contains(hs.protocols, string(s.protocol)):
 		return badAnswer("it chose a subprotocol that was not offered")
@@ -208,12 +226,6 @@ func (s *said) checkUpgrade(hs *handshake, own bool) error {
 		}
 	}
 	return nil
-}
-
-// acceptFor is the Sec-WebSocket-Accept that answers a key (RFC 6455, 4.2.2).
-func acceptFor(key string) string {
-	sum := sha1.Sum([]byte(key + "258EAFA5-E914-47DA-95CA-C5AB0DC85B11")) //nolint:gosec // see above
-	return base64.StdEncoding.EncodeToString(sum[:])
 }
 
 // appendHead appends the answer's head for the client: of our own gateways without what is ours, of others as it came.

@@ -147,4 +147,52 @@ func TestOrigins(t *testing.T) {
 	if got := r.value("refused_total", "reason=origin"); got != 3 {
 		t.Errorf("refused_total{origin}: got %v, want 3", got)
 	}
+	// A page of the site can read what the router itself refuses.
+	c := r.connect()
+	defer c.conn.Close()
+	c.send("GET /t/ HTTP/1.1\r\nHost: x\r\n" + sseHead + "Origin: https://shop.example\r\n\r\n")
+	if resp := c.answer(); resp.StatusCode != http.StatusBadRequest || resp.Header.Get("Access-Control-Allow-Origin") != "https://shop.example" {
+		t.Errorf("a refusal: got %d, %v", resp.StatusCode, resp.Header)
+	}
+}
+
+// A browser asks first when a page's script reads an event stream with a token in its head.
+func TestPreflight(t *testing.T) {
+	allowed, err := origin.Parse([]string{"https://shop.example"})
+	if err != nil {
+		t.Fatal(err)
+	}
+	g := gateway(t, "g1")
+	r := start(t, false, func(c *Config, _ *Deps) { c.Origins = allowed }, g)
+	f := func(head string, status int, headers string) {
+		t.Helper()
+		c := r.connect()
+		defer c.conn.Close()
+		c.send("OPTIONS /t/a HTTP/1.1\r\nHost: x\r\n" + head + "\r\n")
+		resp := c.answer()
+		if got := resp.Header.Get("Access-Control-Allow-Headers"); resp.StatusCode != status || got != headers {
+			t.Errorf("%q: got %d, headers %q, want %d, %q", head, resp.StatusCode, got, status, headers)
+		}
+	}
+	const asks, fields = "Origin: https://shop.example\r\nAccess-Control-Request-Method: GET\r\nAccess-Control-Request-Headers: authorization\r\n", "Authorization, Last-Event-ID, Cache-Control"
+	f(asks, http.StatusNoContent, fields)
+	f("Origin: https://shop.example\r\nAccess-Control-Request-Method: PUT\r\n", http.StatusMethodNotAllowed, "")
+	f("Origin: https://evil.example\r\nAccess-Control-Request-Method: GET\r\n", http.StatusForbidden, "")
+	f("Origin: https://shop.example\r\n", http.StatusMethodNotAllowed, "")
+	f(asks+"Content-Length: 3\r\n", http.StatusBadRequest, "")
+	if got := r.value("preflights_total"); got != 1 {
+		t.Errorf("preflights_total: got %v, want 1", got)
+	}
+
+	// On the same connection the page then gets its stream.
+	c := r.connect()
+	defer c.conn.Close()
+	c.send("OPTIONS /t/a HTTP/1.1\r\nHost: x\r\n" + asks + "\r\n")
+	if resp := c.answer(); resp.StatusCode != http.StatusNoContent {
+		t.Fatalf("got %d", resp.StatusCode)
+	}
+	c.send("GET /t/a HTTP/1.1\r\nHost: x\r\nOrigin: https://shop.example\r\n" + sseHead + "\r\n")
+	if resp := c.answer(); resp.StatusCode != http.StatusOK {
+		t.Errorf("got %d, want an event stream", resp.StatusCode)
+	}
 }

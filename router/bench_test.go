@@ -12,6 +12,7 @@ import (
 
 	"go.uber.org/zap"
 
+	"github.com/ringside-edge/ringside/internal/httphead"
 	"github.com/ringside-edge/ringside/leg"
 	"github.com/ringside-edge/ringside/ring"
 )
@@ -99,7 +100,7 @@ func BenchmarkHandshake(b *testing.B) {
 	for _, name := range []string{"direct", "raw", "leg"} {
 		b.Run(name, func(b *testing.B) {
 			answer := "HTTP/1.1 101 Switching Protocols\r\nConnection: Upgrade\r\nUpgrade: websocket\r\nSec-WebSocket-Accept: " +
-				acceptFor(testKey) + "\r\n"
+				httphead.AcceptFor(testKey) + "\r\n"
 			if name == "leg" {
 				answer += "Ringside-Leg: v1\r\n"
 			}

@@ -94,7 +94,9 @@ func (r *Router) introduce(c *httpConn, deadline time.Time) bool {
 func (c *httpConn) readProxyHeader(deadline time.Time) (proxyOutcome, error) {
 	_ = c.Conn.SetReadDeadline(deadline) // a closed connection is found by the read
 	b := bufio.NewReaderSize(c.Conn, proxyBuffer)
+	c.guest.Waits(true)
 	h, err := proxyproto.Read(b)
+	c.guest.Waits(false)
 	if err == nil {
 		err = c.Conn.SetReadDeadline(time.Time{})
 	}
@@ -109,6 +111,7 @@ func (c *httpConn) readProxyHeader(deadline time.Time) (proxyOutcome, error) {
 	default:
 		return proxyMalformed, err
 	}
+	c.guest.GotOn()
 	if n := b.Buffered(); n > 0 {
 		c.ahead = make([]byte, n)
 		_, _ = io.ReadFull(b, c.ahead) // they are there

@@ -78,10 +78,10 @@ func TestProxyProtocol(t *testing.T) {
 // TestBadProxyHeader closes connections of balancers that introduce nobody; a neighbour's session stays.
 func TestBadProxyHeader(t *testing.T) {
 	g := gateway(t, "g1")
-	r := start(t, false, func(c *Config, d *Deps) {
-		behindBalancer(c, d)
-		c.HandshakeTimeout = 300 * time.Millisecond
-	}, g)
+	within := func(d time.Duration) *rig {
+		return start(t, false, func(c *Config, deps *Deps) { behindBalancer(c, deps); c.HandshakeTimeout = d }, g)
+	}
+	r, hasty := within(patience), within(300*time.Millisecond)
 	neighbour := r.connect()
 	neighbour.send("PROXY TCP4 192.0.2.8 198.51.100.1 1234 80\r\n" + wsRequest)
 	neighbour.answer()
@@ -89,6 +89,10 @@ func TestBadProxyHeader(t *testing.T) {
 	total := map[string]float64{}
 	f := func(outcome, sent string, end bool) {
 		t.Helper()
+		r := r
+		if outcome == "timeout" {
+			r = hasty // of all others: on a busy machine they are too late as well
+		}
 		c := r.connect()
 		_, _ = io.WriteString(c.conn, sent) // it may be closed half way
 		if end {
@@ -116,7 +120,7 @@ func TestBadProxyHeader(t *testing.T) {
 	f("timeout", proxy2(1, 0x11, addresses("192.0.2.7"))[:20], false)
 	f("aborted", "", true)
 	f("aborted", proxy2(1, 0x11, addresses("192.0.2.7"))[:20], true)
-	eventually(t, "their places are free", func() bool { return r.value("http_connections") == 0 })
+	eventually(t, "their places are free", func() bool { return r.value("http_connections")+hasty.value("http_connections") == 0 })
 	if got := r.r.Sessions(); got != 1 {
 		t.Errorf("sessions: got %d, want the neighbour's", got)
 	}

@@ -10,6 +10,7 @@ import (
 	"github.com/valyala/fasthttp"
 
 	"github.com/ringside-edge/ringside/internal/admission"
+	"github.com/ringside-edge/ringside/internal/httphead"
 	"github.com/ringside-edge/ringside/internal/wsframe"
 )
 
@@ -84,7 +85,9 @@ func (r *Router) turnAway(ctx *fasthttp.RequestCtx, hs *handshake, no *refusal) 
 		ctx.SetContentType("text/event-stream")
 		h := &ctx.Response.Header
 		h.Set(fasthttp.HeaderCacheControl, "no-store")
-		h.Set(fasthttp.HeaderAccessControlAllowOrigin, "*")
+		for _, allowed := range r.cfg.Origins.Headers(hs.origin) {
+			h.Set(allowed[0], allowed[1])
+		}
 		ctx.SetConnectionClose()
 		ctx.SetBodyString("retry: " + strconv.FormatInt(back.delay.Milliseconds(), 10) +
 			"\nevent: refused\ndata: {\"error\":\"" + no.reason + "\"," + string(back.json()[1:]) + "\n\n")
@@ -93,10 +96,9 @@ func (r *Router) turnAway(ctx *fasthttp.RequestCtx, hs *handshake, no *refusal) 
 
 // appendUpgrade appends the answer that opens a WebSocket. Browsers that offer subprotocols want one chosen.
 func (hs *handshake) appendUpgrade(b []byte) []byte {
-	b = append(b, "HTTP/1.1 101 Switching Protocols\r\nUpgrade: websocket\r\nConnection: Upgrade\r\n"...)
-	b = appendField(b, "Sec-WebSocket-Accept", acceptFor(hs.key))
+	protocol := ""
 	if len(hs.protocols) > 0 && isToken([]byte(hs.protocols[0])) {
-		b = appendField(b, "Sec-WebSocket-Protocol", hs.protocols[0])
+		protocol = hs.protocols[0]
 	}
-	return append(b, "\r\n"...)
+	return append(httphead.AppendUpgrade(b, hs.key, protocol), "\r\n"...)
 }

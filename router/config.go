@@ -47,6 +47,13 @@ type Config struct {
 	LoadFactor float64 // 1.25: how many times the mean a gateway's sessions may be before new ones go to the next
 	LoadFloor  int     // 100: sessions of a gateway up to which locality wins, for each unit of its weight
 
+	NoFeeds        bool          // every session has a leg, also where a gateway offers a feed
+	FeedMin        int           // 4: sessions of a loop that a feed must have been offered to for it to be opened
+	ParkAfter      time.Duration // 2s: for how long a client must have said nothing for its session to be parked
+	FeedEntries    int           // 256: entries of a feed's log
+	FeedBytes      int           // 1 MiB: bytes of a feed's log
+	FeedTotalBytes int           // 64 MiB: bytes of all their logs
+
 	MaxUnacked    int // 128 KiB: bytes of a client's that a session keeps for its gateway to acknowledge
 	MaxHeader     int // 8 KiB: bytes of a request's head
 	MaxURL        int // 2 KiB: bytes of a request's target
@@ -54,8 +61,10 @@ type Config struct {
 	ReceiveBuffer int // the system's: bytes of a socket's receive buffer
 
 	MaxSessions int // sessions, those in their handshake included; from the descriptor limit
+	HTTPConns   int // connections that are no session yet; an eighth of the descriptor limit, 4096 at most
 
 	Origins *origin.List // sites whose pages may open sessions; nil: all
+	Cable   bool         // clients of Action Cable need name no topic: see cable.go
 	// ProxyProtocolFrom are the balancers that begin every connection with a PROXY protocol header, and TrustedProxies
 	// the HTTP proxies whose X-Forwarded-For is believed. No 4in6, no zones.
 	ProxyProtocolFrom, TrustedProxies []netip.Prefix
@@ -91,7 +100,7 @@ type Deps struct {
 const (
 	// descriptorReserve is what a router keeps of its descriptors for everything but connections of clients.
 	descriptorReserve = 256
-	// maxHTTPConns bounds the connections that are not sessions yet, whatever the descriptor limit is.
+	// maxHTTPConns bounds the connections that are not sessions yet, whatever the descriptor limit is, unless told otherwise.
 	maxHTTPConns = 4096
 	// maxFallbackBody bounds the body of a request that the fallback answers, in bytes.
 	maxFallbackBody = 1 << 20
@@ -100,9 +109,9 @@ const (
 // httpConnsFor is how many connections that are not sessions yet a process with this descriptor limit has.
 func httpConnsFor(descriptors int) int { return max(16, min(maxHTTPConns, descriptors/8)) }
 
-// sessionsFor is how many sessions it has, with so many descriptors each.
-func sessionsFor(descriptors, each int) int {
-	return max(1, (descriptors-descriptorReserve-httpConnsFor(descriptors))/each)
+// sessionsFor is how many sessions it has, with so many descriptors each, beside so many connections that are none yet.
+func sessionsFor(descriptors, each, conns int) int {
+	return max(1, (descriptors-descriptorReserve-conns)/each)
 }
 
 func orElse[T comparable](v *T, def T) {
@@ -131,6 +140,11 @@ func (c *Config) setDefaults(deps *Deps) error {
 	orElse(&c.RebalanceMax, 2000)
 	orElse(&c.LoadFactor, 1.25)
 	orElse(&c.LoadFloor, 100)
+	orElse(&c.FeedMin, 4)
+	orElse(&c.ParkAfter, 2*time.Second)
+	orElse(&c.FeedEntries, 256)
+	orElse(&c.FeedBytes, 1<<20)
+	orElse(&c.FeedTotalBytes, 64<<20)
 	orElse(&c.MaxUnacked, 128<<10)
 	orElse(&c.MaxHeader, 8<<10)
 	orElse(&c.MaxURL, 2<<10)
@@ -139,13 +153,14 @@ func (c *Config) setDefaults(deps *Deps) error {
 	}
 	limit := eventloop.DescriptorLimit()
 	each := deps.descriptors()
-	orElse(&c.MaxSessions, sessionsFor(limit, each))
+	orElse(&c.HTTPConns, httpConnsFor(limit))
+	orElse(&c.MaxSessions, sessionsFor(limit, each, c.HTTPConns))
 	if err := c.validate(); err != nil {
 		return err
 	}
-	if most := sessionsFor(limit, each); c.MaxSessions > most {
-		return fmt.Errorf("%d sessions are more than the %d that the descriptor limit of %d allows: raise it (ulimit -n)",
-			c.MaxSessions, most, limit)
+	if most := sessionsFor(limit, each, c.HTTPConns); c.MaxSessions > most {
+		return fmt.Errorf("%d sessions, beside %d connections that are none yet, are more than the %d that the descriptor limit of %d allows: raise it (ulimit -n)",
+			c.MaxSessions, c.HTTPConns, most, limit)
 	}
 	return nil
 }
@@ -174,6 +189,8 @@ func (c *Config) validate() error {
 		"re-homing rate": int64(c.RehomeRate), "settling time": int64(c.Settle), "rebalancing window": int64(c.RebalanceWindow),
 		"least rebalancing rate": int64(c.RebalanceMin), "largest rebalancing rate": int64(c.RebalanceMax),
 		"load floor": int64(c.LoadFloor), "limit of unacknowledged bytes": int64(c.MaxUnacked), "URL limit": int64(c.MaxURL), "session limit": int64(c.MaxSessions),
+		"limit of connections": int64(c.HTTPConns), "sessions of a feed": int64(c.FeedMin), "parking time": int64(c.ParkAfter),
+		"entries of a feed": int64(c.FeedEntries), "bytes of a feed": int64(c.FeedBytes), "bytes of all feeds": int64(c.FeedTotalBytes),
 	} {
 		if v <= 0 {
 			return fmt.Errorf("the %s must be positive", name)
@@ -190,4 +207,9 @@ func (d Deps) validate() error {
 		return errors.New("BUG: router: a dependency is missing")
 	}
 	return nil
+}
+
+// socketOptions are those of sessions, towards clients and gateways.
+func (c *Config) socketOptions() eventloop.SocketOptions {
+	return eventloop.SocketOptions{KeepAlive: c.KeepAlive, Unsent: c.Unsent, ReceiveBuffer: c.ReceiveBuffer}
 }

@@ -1,13 +1,14 @@
 package router
 
 import (
-	"context"
 	"sync"
+
+	"github.com/ringside-edge/ringside/internal/anteroom"
 )
 
 // conns are the connections that are no session yet: each has a place, a goroutine, and an end that can be waited for.
 type conns struct {
-	places chan struct{}
+	room *anteroom.Room
 
 	mu    sync.Mutex
 	open  map[*httpConn]struct{} // guarded by mu
@@ -15,21 +16,9 @@ type conns struct {
 	wg    sync.WaitGroup         // added to under mu, and not once ended
 }
 
-func newConns(n int) *conns {
-	return &conns{places: make(chan struct{}, n), open: make(map[*httpConn]struct{})}
+func newConns(cfg anteroom.Config) *conns {
+	return &conns{room: anteroom.New(cfg), open: make(map[*httpConn]struct{})}
 }
-
-// reserve waits for a place and takes it; false when ctx ends first.
-func (s *conns) reserve(ctx context.Context) bool {
-	select {
-	case s.places <- struct{}{}:
-		return true
-	case <-ctx.Done():
-		return false
-	}
-}
-
-func (s *conns) release() { <-s.places }
 
 // add serves c on a goroutine of its own, in the place that was reserved. It holds until [conns.remove].
 func (s *conns) add(c *httpConn, serve func(*httpConn)) {
@@ -37,11 +26,12 @@ func (s *conns) add(c *httpConn, serve func(*httpConn)) {
 	defer s.mu.Unlock()
 	if s.ended {
 		c.Conn.Close()
-		s.release()
+		s.room.Release()
 		return
 	}
 	s.open[c] = struct{}{}
 	s.wg.Add(1)
+	s.room.Enter(&c.guest, c.Conn) // not c's own Close: that is for the goroutine which serves it
 	go serve(c)
 }
 
@@ -49,7 +39,7 @@ func (s *conns) remove(c *httpConn) {
 	s.mu.Lock()
 	delete(s.open, c)
 	s.mu.Unlock()
-	s.release()
+	c.guest.Leave()
 	s.wg.Done()
 }
 
@@ -58,14 +48,36 @@ func (s *conns) end() {
 	s.mu.Lock()
 	s.ended = true
 	for c := range s.open {
-		c.Conn.Close() // not c's own Close: that is for the goroutine which serves it
+		c.Conn.Close() // likewise
 	}
 	s.mu.Unlock()
 	s.wg.Wait()
 }
 
-func (s *conns) len() int {
-	s.mu.Lock()
-	defer s.mu.Unlock()
-	return len(s.open)
+//nolint:gochecknoglobals // a descriptor is a constant in all but name
+var descTurnedOut = desc("http_connections_closed_total", "Connections that were no session yet and had to go, by reason: crowded, its request was not there in time and others waited for the place; per_ip, too many of its address.", "reason")
+
+// patienceShare is the part of the time for a handshake in which a client that shares the places with too many others has to say what
+// it wants.
+const patienceShare = 5
+
+// newRoom is the room of a router for connections that are no session yet.
+func (c *Config) newRoom() anteroom.Config {
+	return anteroom.Config{
+		Places: c.HTTPConns, PerAddr: min(c.Admission.PerIPConns, max(1, c.HTTPConns/2)), Patience: c.HandshakeTimeout / patienceShare,
+	}
+}
+
+// countByAddr counts c as one of its peer's connections, unless many may be behind the peer. It reports whether c is served.
+func (r *Router) countByAddr(c *httpConn) bool {
+	if containsAddr(r.cfg.ProxyProtocolFrom, c.peer) || containsAddr(r.cfg.TrustedProxies, c.peer) || containsAddr(r.cfg.Admission.PerIPAllow, c.peer) {
+		return true
+	}
+	if c.guest.CountAs(c.peer) {
+		return true
+	}
+	if sock, ok := c.Conn.(interface{ SetLinger(sec int) error }); ok {
+		_ = sock.SetLinger(0) // nothing of it is kept here
+	}
+	return false
 }

@@ -36,7 +36,8 @@ func (o dialOutcome) String() string {
 
 // upstream is the far side of a handshake that has been answered.
 type upstream struct {
-	conn   net.Conn
+	conn   net.Conn     // nil while call has the connection
+	call   *call        // nil where a goroutine has asked
 	wire   *bridge.Wire // under conn, which is a *tls.Conn then; nil as a rule
 	answer *answer
 	own    bool   // one of our gateways, asked by a signed handshake
@@ -47,8 +48,36 @@ type upstream struct {
 
 // close gives back what the upstream holds; its answer is void then.
 func (u *upstream) close(r *Router) {
+	if u.conn == nil {
+		u.call.drop(r)
+		return
+	}
 	u.conn.Close()
 	r.buffers.Put(u.buf)
+}
+
+// begin is the session that is to have the upstream. The descriptor is -1 where the session has it already.
+func (u *upstream) begin(r *Router) (s *session, fd int, err error) {
+	if u.conn == nil {
+		return u.call.s, -1, nil
+	}
+	fd, err = u.detach(r.deps.Bridges)
+	if err == nil {
+		r.setOptions(fd)
+	}
+	return &session{w: r.workerOf(r.group.Next())}, fd, err
+}
+
+// body is the connection to read the rest of an answer from, which begins no session.
+func (u *upstream) body(deadline time.Time) (_ net.Conn, err error) {
+	if u.conn == nil {
+		conn, err := u.call.release(deadline)
+		if err != nil {
+			return nil, err
+		}
+		u.conn = conn
+	}
+	return u.conn, nil
 }
 
 // detach makes a descriptor of the connection.
@@ -61,7 +90,7 @@ func (u *upstream) detach(bridges *bridge.Set) (int, error) {
 
 // done gives back what a detached upstream still holds.
 func (u *upstream) done(r *Router) {
-	if u.wire == nil {
+	if u.wire == nil && u.conn != nil {
 		u.conn.Close()
 	}
 	r.buffers.Put(u.buf)
@@ -110,18 +139,21 @@ func (r *Router) connect(ctx context.Context, hs *handshake) (up *upstream, begi
 // try hands the handshake to one gateway. Unless it is the last one, half of the time that is left stays for the others.
 func (r *Router) try(ctx context.Context, hs *handshake, m *ring.Member, last bool) (*upstream, dialOutcome, error) {
 	left := time.Until(hs.deadline)
+	bound := func() time.Time { // of an exchange that begins now
+		if last {
+			return hs.deadline
+		}
+		return earlier(hs.deadline, time.Now().Add(max(left/2, r.cfg.DialTimeout)))
+	}
+	if to, ok := r.directAddr(m); ok {
+		return r.call(ctx, hs, m, to, bound())
+	}
 	d := net.Dialer{Timeout: min(left, r.cfg.DialTimeout), KeepAlive: -1, Control: eventloop.ReceiveBuffer(r.cfg.ReceiveBuffer)} // keep-alive is set with the other options
 	c, err := d.DialContext(ctx, "tcp", m.Addr)
 	if err != nil {
 		return nil, dialFailure(err), err
 	}
-	deadline := hs.deadline
-	if !last {
-		deadline = time.Now().Add(max(left/2, r.cfg.DialTimeout))
-		if deadline.After(hs.deadline) {
-			deadline = hs.deadline
-		}
-	}
+	deadline := bound()
 	_ = c.SetDeadline(deadline) // an open connection takes it
 	raw := c                    // c is to be what speaks TLS over it, perhaps
 	stop := context.AfterFunc(ctx, func() { _ = raw.SetDeadline(time.Unix(1, 0)) })
@@ -154,7 +186,13 @@ func (r *Router) exchange(hs *handshake, up *upstream) (dialOutcome, error) {
 		return exchangeFailure(err), err
 	}
 	up.answer = a
-	begins, err := a.begins(hs, up.own)
+	return up.judge(hs)
+}
+
+// judge says what the answer is good for.
+func (u *upstream) judge(hs *handshake) (dialOutcome, error) {
+	a := u.answer
+	begins, err := a.begins(hs, u.own)
 	switch {
 	case err != nil:
 		return dialBadAnswer, err

@@ -1,6 +1,7 @@
 package router
 
 import (
+	"fmt"
 	"strconv"
 	"time"
 
@@ -28,12 +29,13 @@ const (
 	closeGone                               // the client acknowledged nothing any more
 	closeNoGateway                          // its gateway was gone, and no other took it in time
 	closeUnacked                            // the client has sent as much as is kept of it, and its gateway is done with none of it
+	closeUnasked                            // the client of an event stream has sent more than a little
 	closeReasons
 )
 
 func (r closeReason) String() string {
 	return [closeReasons]string{"client", "end", "upstream", "leg_lost", "leg_protocol", "client_error", "upstream_error", "idle",
-		"write_timeout", "upstream_timeout", "drain", "shutdown", "setup", "gone", "no_gateway", "unacked"}[r]
+		"write_timeout", "upstream_timeout", "drain", "shutdown", "setup", "gone", "no_gateway", "unacked", "unasked"}[r]
 }
 
 // Close codes that we give (RFC 6455, 7.4.1 and the IANA registry).
@@ -51,8 +53,8 @@ const closeGrace = 2 * time.Second
 // gateway don't come back all at once.
 func (r *Router) crashDelay() time.Duration { return r.policy().Soon() }
 
-// drainDelay is spread over the drain window.
-func (r *Router) drainDelay() time.Duration { return r.policy().Over(r.cfg.DrainWindow) }
+// drainDelay is that of a client whose router leaves.
+func (r *Router) drainDelay() time.Duration { return r.policy().Paced(r.cfg.DrainWindow) }
 
 // policy is by which clients come back.
 func (r *Router) policy() backoff.Policy {
@@ -73,7 +75,7 @@ func (s *session) clientEOF() {
 		}
 	case s.has(upstreamEnded):
 		s.close(closeUpstream)
-	case s.has(homeless), s.has(isTLS) && s.client.PeerGone(): // nobody listens either
+	case s.has(homeless | parked), s.has(isTLS) && s.client.PeerGone(): // nobody listens either
 		s.close(closeClient)
 	case s.unsent() == 0:
 		s.passEnd()
@@ -185,19 +187,21 @@ func (s *session) atBoundary() bool {
 
 // goAway ends the session with word to the client when to come back, where there is a place for that.
 func (s *session) goAway(reason closeReason, delay time.Duration) {
-	ms := strconv.FormatInt(delay.Milliseconds(), 10)
 	switch {
 	case !s.atBoundary():
 		s.finish(reason, nil)
 	case s.has(isWebSocket):
-		s.finish(reason, wsframe.AppendClose(nil, codeRestart, `{"reconnect":`+ms+`}`))
+		s.finish(reason, wsframe.AppendClose(nil, codeRestart, `{"reconnect":`+strconv.FormatInt(delay.Milliseconds(), 10)+`}`))
 	case s.has(isChunked):
-		retry := "retry: " + ms + "\n\n"
-		s.finish(reason, []byte(strconv.FormatInt(int64(len(retry)), 16)+"\r\n"+retry+"\r\n0\r\n\r\n"))
+		retry := retryAfter(delay)
+		s.finish(reason, fmt.Appendf(nil, "%x\r\n%s\r\n0\r\n\r\n", len(retry), retry))
 	default:
-		s.finish(reason, []byte("retry: "+ms+"\n\n"))
+		s.finish(reason, retryAfter(delay))
 	}
 }
+
+// retryAfter tells an event stream's client when to come back.
+func retryAfter(d time.Duration) []byte { return fmt.Appendf(nil, "retry: %d\n\n", d.Milliseconds()) }
 
 // finishBroken ends a session whose gateway broke the leg's protocol.
 func (s *session) finishBroken() {
@@ -233,6 +237,7 @@ func (s *session) finish(reason closeReason, last []byte) {
 	if s.has(ending) || !s.client.Open() {
 		return
 	}
+	s.endParked()
 	s.flags |= ending
 	s.reason = reason
 	s.leaveHome()
@@ -265,6 +270,7 @@ func (s *session) close(reason closeReason) {
 	case s.has(clientEnded) && reason == closeClientError:
 		reason = closeClient
 	}
+	s.endParked()
 	s.leaveHome()
 	s.forget()
 	s.client.Close()

@@ -335,7 +335,7 @@ func TestAbandon(t *testing.T) {
 	c := &httpConn{Conn: client, r: r.r}
 	r.r.sessions.Add(1)
 	c.taken = &takeover{r: r.r, c: c, up: &upstream{conn: near, buf: new([]byte)}}
-	if !r.r.conns.reserve(t.Context()) {
+	if !r.r.conns.room.Reserve(t.Context().Done()) {
 		t.Fatal("no place")
 	}
 	r.r.conns.add(c, func(c *httpConn) { c.Close() })

@@ -6,6 +6,7 @@ import (
 	"errors"
 	"fmt"
 	"net"
+	"slices"
 	"time"
 	"unique"
 
@@ -67,6 +68,16 @@ type homeState struct {
 	Wants  bool           `json:"wants,omitempty"` // its gateway wants it to go elsewhere
 
 	Farewell bool `json:"farewell,omitempty"` // its gateways want to be told
+
+	Feeds  []feedState `json:"feeds,omitempty"` // of a parked session, by topic; to those who don't know of feeds it is homeless
+	Strict bool        `json:"strict,omitempty"`
+	Until  int64       `json:"until,omitempty"`
+}
+
+// feedState is an offer that a session was parked by.
+type feedState struct {
+	Key    uint64 `json:"key"`
+	Ticket []byte `json:"ticket"`
 }
 
 // stateVersion is that of sessionState. A successor takes no other.
@@ -77,11 +88,11 @@ const stateVersion = 1
 func (s *session) pack() (handover.Item, error) {
 	now := s.w.now()
 	st := sessionState{
-		Version: stateVersion, Flags: s.flags &^ (morePostedDown | morePostedUp), Slot: uint8(ring.SlotOf(s.key)), Key: s.key, Reason: s.reason,
+		Version: stateVersion, Flags: s.flags &^ (morePostedDown | morePostedUp | parked), Slot: uint8(ring.SlotOf(s.key)), Key: s.key, Reason: s.reason,
 		Moved: now - s.moved, Since: now - s.since, Upstream: s.upstream.Open(), HalfWay: s.strip.HalfWay(), Carrier: s.carried(),
 	}
 	if wt := s.waiting; wt != nil {
-		st.Waiting = &waitingState{wt.held, wt.down, wt.up, wt.lead, wt.sent, now - wt.downSince, now - wt.upSince}
+		st.Waiting = &waitingState{wt.held, slices.Concat(wt.tail, wt.down), wt.up, wt.lead, wt.sent, now - wt.downSince, now - wt.upSince}
 	}
 	if s.frames != (frames{}) {
 		st.Frames = &framesState{s.frames.left, s.frames.seen, s.frames.size, s.frames.bye}
@@ -97,6 +108,9 @@ func (s *session) pack() (handover.Item, error) {
 		for _, t := range h.topics {
 			st.Home.Topics = append(st.Home.Topics, leg.Standing{Name: t.name.Value(), Position: t.at, Asked: t.asked})
 			st.Home.Nums = append(st.Home.Nums, t.num)
+		}
+		if s.has(parked) {
+			s.packFeeds(&st)
 		}
 	}
 	b, err := json.Marshal(st)
@@ -149,12 +163,17 @@ func (r *Router) unpack(w *worker, st *sessionState) *session {
 			s.home.half = unique.Make(h.Half)
 		}
 		for i, t := range h.Topics {
-			s.home.topics = append(s.home.topics, standing{unique.Make(t.Name), h.Nums[i], t.Asked, t.Position})
+			s.home.topics = append(s.home.topics, standing{name: unique.Make(t.Name), num: h.Nums[i], asked: t.Asked, at: t.Position})
+		}
+		s.home.spoke, s.home.patience = now, parkPatience(r.cfg.ParkAfter)
+		s.home.strict, s.home.until = h.Strict, h.Until
+		if r.takesParked(st) {
+			s.flags &^= homeless
 		}
 	}
 	if wt := st.Waiting; wt != nil {
 		was := s.load()
-		s.waiting = &waiting{wt.Held, wt.Down, wt.Up, wt.Lead, wt.Sent, now - wt.DownSince, now - wt.UpSince}
+		s.waiting = &waiting{wt.Held, nil, wt.Down, wt.Up, wt.Lead, wt.Sent, now - wt.DownSince, now - wt.UpSince}
 		s.settle(was)
 	}
 	return s
@@ -181,7 +200,7 @@ func (st *sessionState) valid(fds int) error {
 		return fmt.Errorf("%d descriptors, want %d", fds, want)
 	case wt != nil && (wt.Lead < 0 || wt.Sent < 0 || wt.Lead > len(wt.Up) || wt.Sent > len(wt.Up)):
 		return errors.New("what waits for the upstream does not add up")
-	case h != nil && len(h.Nums) != len(h.Topics):
+	case h != nil && (len(h.Nums) != len(h.Topics) || len(h.Feeds) > 0 && len(h.Feeds) != len(h.Topics)):
 		return errors.New("a topic is without its number")
 	}
 	return nil
@@ -219,6 +238,7 @@ func (a *adopt) Run() {
 		s.home.count(true)
 	}
 	switch {
+	case s.unpackFeeds(&a.state):
 	case s.has(homeless):
 		s.lookForHome(moveCrash)
 	case a.state.Home != nil && a.state.Home.Wants && s.movable():
@@ -285,7 +305,7 @@ func (r *Router) HandOver(ctx context.Context, give func(context.Context, []hand
 
 func (r *Router) handOver(ctx context.Context, give func(context.Context, []handover.Item) error) error {
 	patience := time.Now().Add(r.cfg.HandshakeTimeout) // for connections that say nothing
-	for r.Sessions() > 0 || r.conns.len() > 0 && time.Now().Before(patience) {
+	for r.Sessions() > 0 || r.conns.room.Len() > 0 && time.Now().Before(patience) {
 		idle := true
 		for _, w := range r.workers {
 			items := r.packSome(w)

@@ -26,11 +26,14 @@ type handshake struct {
 	addr       netip.Addr // the client's address: no 4in6, no zone
 	client     string     // the same as text
 	topic      uint32     // stands for its topic: ring.Key
+	anywhere   bool       // it names none: its client stands for it
+	takesFeeds bool       // the router takes offers of feeds
 	block      []byte     // header fields as they came, up to and with the blank line
 
-	origin     string // of the page, as a browser tells it; empty for none
-	websocket  bool   // else an event stream
-	key        string // of a WebSocket handshake
+	origin     string      // of the page, as a browser tells it; empty for none
+	preflight  [][2]string // the answer to a browser that only asks whether it may; else nil
+	websocket  bool        // else an event stream
+	key        string      // of a WebSocket handshake
 	protocols  []string
 	entered    time.Time // let in
 	extensions []string  // names only
@@ -47,6 +50,7 @@ type handshake struct {
 type headSeen struct {
 	hosts, keys, versions, upgrades int
 	origins                         int
+	asksFor                         string // Access-Control-Request-Method
 	upgradeOdd, versionOdd, body    bool
 	connectionUpgrade, eventStream  bool
 }
@@ -58,7 +62,7 @@ func (r *Router) parse(ctx *fasthttp.RequestCtx) (*handshake, *refusal) {
 	switch {
 	case len(hs.uri) > r.cfg.MaxURL:
 		return nil, r.tooLongURI()
-	case !ctx.IsGet():
+	case !ctx.IsGet() && !ctx.IsOptions():
 		return nil, refuse(fasthttp.StatusMethodNotAllowed, "method", "only GET opens a session")
 	case !h.IsHTTP11():
 		return nil, refuse(fasthttp.StatusBadRequest, reasonHTTP, "a session needs HTTP/1.1")
@@ -77,17 +81,24 @@ func (r *Router) parse(ctx *fasthttp.RequestCtx) (*handshake, *refusal) {
 	if seen.origins > 1 || !r.cfg.Origins.Allows(hs.origin) {
 		return nil, refuse(fasthttp.StatusForbidden, "origin", "pages of this site may not open sessions")
 	}
-	if no := hs.parseTopic(seen); no != nil {
+	if no := hs.parseTopic(seen, r.cfg.Cable); no != nil {
 		return nil, no
 	}
 	if seen.body {
 		return nil, refuse(fasthttp.StatusBadRequest, reasonBody, "a request for a session has no body")
 	}
+	if ctx.IsOptions() {
+		var ok bool
+		if hs.preflight, ok = r.cfg.Origins.Preflight(hs.origin, seen.asksFor); !ok {
+			return nil, refuse(fasthttp.StatusMethodNotAllowed, "method", "only GET opens a session")
+		}
+		return hs, nil
+	}
 	return hs, hs.parseKind(seen)
 }
 
 // parseTopic finds the slot. That no topic is named matters only to those who want a session.
-func (hs *handshake) parseTopic(seen headSeen) *refusal {
+func (hs *handshake) parseTopic(seen headSeen, cable bool) *refusal {
 	name, err := topic.FromURI(hs.uri)
 	if err == nil {
 		hs.topic = ring.Key(name)
@@ -96,6 +107,10 @@ func (hs *handshake) parseTopic(seen headSeen) *refusal {
 	var te *topic.Error
 	if !errors.As(err, &te) {
 		panic("BUG: router: a topic's error of another type: " + err.Error())
+	}
+	if te.Reason == "missing" && cable && hs.isCable() {
+		hs.anywhere = true
+		return nil
 	}
 	if te.Reason == "missing" && seen.upgrades == 0 && !seen.eventStream {
 		return refuse(fasthttp.StatusNotFound, "topic_missing", "%v", te)
@@ -181,6 +196,8 @@ func (hs *handshake) readField(f field, seen *headSeen) {
 	case f.is("origin"):
 		seen.origins++
 		hs.origin = string(f.value)
+	case f.is("access-control-request-method"):
+		seen.asksFor = string(f.value)
 	case f.is("x-forwarded-for"):
 		hs.forwardedFor = appendElement(hs.forwardedFor, f.value)
 	case f.is("forwarded"):

@@ -18,6 +18,7 @@ import (
 	"github.com/prometheus/client_golang/prometheus"
 	dto "github.com/prometheus/client_model/go"
 
+	"github.com/ringside-edge/ringside/internal/testcluster"
 	"github.com/ringside-edge/ringside/internal/topic"
 	"github.com/ringside-edge/ringside/leg"
 	"github.com/ringside-edge/ringside/ring"
@@ -26,7 +27,7 @@ import (
 func TestMain(m *testing.M) { goleak.VerifyTestMain(m) }
 
 // patience is how long a test waits for what must happen.
-const patience = 20 * time.Second
+var patience = testcluster.Limit()
 
 // rig is a router that runs, and the gateways that a test gives it.
 type rig struct {
@@ -256,16 +257,7 @@ func (r *rig) empty() {
 // eventually waits until ok holds.
 func eventually(t testing.TB, what string, ok func() bool) {
 	t.Helper()
-	deadline := time.After(patience)
-	tick := time.NewTicker(2 * time.Millisecond)
-	defer tick.Stop()
-	for !ok() {
-		select {
-		case <-tick.C:
-		case <-deadline:
-			t.Fatalf("never came true: %s", what)
-		}
-	}
+	testcluster.Soon(t, what, ok)
 }
 
 // isReset reports whether a connection ended by a reset.

@@ -23,7 +23,12 @@ type home struct {
 	counted bool                  // as one of the shard's sessions
 	told    uint32                // version of the backoff policy that the client knows; 0: not known
 
-	farewell bool // its gateways want to be told when they lose it to another one
+	farewell bool   // its gateways want to be told when they lose it to another one
+	strict   bool   // its feeds serve it only as long as it keeps up
+	until    int64  // when it needs a leg of its own at the latest, Unix ms; 0: never
+	spoke    ticks  // when its client last said something
+	renew    ticks  // parked: when it gets a leg for the sake of its ticket
+	patience uint16 // for how long a client must have said nothing for the session to be parked, in ticks
 }
 
 // count counts the session as one of its shard's, or no longer.
@@ -41,6 +46,12 @@ type standing struct {
 	num   uint32 // that this leg's gateway has given to it; 0: not told yet
 	asked bool   // the client does not know yet that it follows the topic
 	at    position.Position
+
+	feed  *feed  // that the gateway has offered; nil for none
+	next  uint64 // parked: index of what comes next in the feed's log
+	place int32  // joined: in feed.members
+
+	joined bool // it is one of them
 }
 
 // LegTopic implements leg.Sink.
@@ -51,13 +62,19 @@ func (s *session) LegTopic(h leg.Header, name []byte) {
 		return
 	}
 	if h.Flags&leg.Off != 0 {
-		home.topics = slices.DeleteFunc(home.topics, func(t standing) bool { return t.num == h.Topic })
+		home.topics = slices.DeleteFunc(home.topics, func(t standing) bool {
+			if t.num == h.Topic {
+				t.renounce()
+			}
+			return t.num == h.Topic
+		})
 		return
 	}
 	home.begun = true
 	t := standing{name: unique.Make(string(name)), num: h.Topic, asked: h.Flags&leg.Asked != 0, at: h.Position}
 	for i := range home.topics {
 		if home.topics[i].name == t.name {
+			home.topics[i].renounce()
 			home.topics[i] = t
 			return
 		}

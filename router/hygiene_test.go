@@ -8,6 +8,7 @@ import (
 	"strings"
 	"testing"
 
+	"github.com/ringside-edge/ringside/internal/httphead"
 	"github.com/ringside-edge/ringside/leg"
 )
 
@@ -89,7 +90,7 @@ func TestAnswerHygiene(t *testing.T) {
 	offer := wsHead + "Sec-WebSocket-Protocol: a, b\r\nSec-WebSocket-Extensions: permessage-deflate\r\n"
 	for _, u := range []*upstreamServer{g, s} {
 		h := r.open(r.ownedBy(u.id), offer, "").resp.Header
-		if h.Get("X-Any") != "Thing" || h.Get("Sec-WebSocket-Protocol") != "b" || h.Get("Sec-WebSocket-Accept") != acceptFor(testKey) {
+		if h.Get("X-Any") != "Thing" || h.Get("Sec-WebSocket-Protocol") != "b" || h.Get("Sec-WebSocket-Accept") != httphead.AcceptFor(testKey) {
 			t.Errorf("%s: want the answer as it came, got %v", u.id, h)
 		}
 		for name := range h {
@@ -138,7 +139,7 @@ func TestAnswerPieces(t *testing.T) {
 // TestBadAnswers looks whether a tunnel is opened only after a 101 that belongs to the handshake.
 func TestBadAnswers(t *testing.T) {
 	g, s := gateway(t, "g1"), rawServer(t, "s1")
-	accept := "Sec-WebSocket-Accept: " + acceptFor(testKey) + "\r\n"
+	accept := "Sec-WebSocket-Accept: " + httphead.AcceptFor(testKey) + "\r\n"
 	const upgrade = "Connection: Upgrade\r\nUpgrade: websocket\r\n"
 	const switching = "HTTP/1.1 101 Switching Protocols\r\n"
 	f := func(name string, u *upstreamServer, head, reply string) {

@@ -11,6 +11,8 @@ import (
 	"time"
 
 	"github.com/valyala/fasthttp"
+
+	"github.com/ringside-edge/ringside/internal/httphead"
 )
 
 // asked is a request as it stands, and how it is turned down.
@@ -220,7 +222,7 @@ func TestKeptAliveConnection(t *testing.T) {
 // FuzzAnswer holds that no answer of an upstream does harm, and that none opens a tunnel which does not belong to the
 // handshake.
 func FuzzAnswer(f *testing.F) {
-	accept := acceptFor(testKey)
+	accept := httphead.AcceptFor(testKey)
 	const head = "HTTP/1.1 101 Switching Protocols\r\nConnection: Upgrade\r\nUpgrade: websocket\r\n"
 	f.Add([]byte(head+"Sec-WebSocket-Accept: "+accept+"\r\n\r\n"), true)
 	f.Add([]byte(head+"Sec-WebSocket-Accept: "+accept+"\r\nRingside-Leg: v1\r\n\r\n"), true)

@@ -50,7 +50,7 @@ func newLab(t testing.TB, portable bool, gateways int) *lab {
 	for l.slot = 0; l.slot < topic.Slots-1 && !inOrder(rg.Preference(l.slot)); l.slot++ {
 	}
 	var err error
-	l.r, err = New(Config{Listen: "127.0.0.1:0", Portable: portable, Loops: 1},
+	l.r, err = New(Config{Listen: "127.0.0.1:0", Portable: portable, Loops: 1, IdleTimeout: time.Hour, WriteTimeout: time.Hour},
 		Deps{ID: "r1", Ring: func() *ring.Ring { return rg }, Keys: testKeys(t), Log: zap.NewNop()})
 	if err != nil {
 		t.Fatal(err)

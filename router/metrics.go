@@ -5,6 +5,7 @@ import (
 
 	"github.com/prometheus/client_golang/prometheus"
 
+	"github.com/ringside-edge/ringside/internal/anteroom"
 	"github.com/ringside-edge/ringside/internal/topic"
 )
 
@@ -12,7 +13,7 @@ import (
 type count struct{ v atomic.Uint64 }
 
 func (c *count) add(n uint64) { c.v.Store(c.v.Load() + n) }
-func (c *count) sub(n uint64) { c.v.Store(c.v.Load() - n) }
+func (c *count) dec()         { c.v.Store(c.v.Load() - 1) }
 
 // side is where bytes go.
 type side uint8
@@ -34,12 +35,13 @@ const (
 	recordEnd
 	recordMove
 	recordRenew
+	recordFeed
 	recordUnknown
 	recordKinds
 )
 
 func (k recordKind) String() string {
-	return [recordKinds]string{"position", "topic", "end", "move", "renew", "unknown"}[k]
+	return [recordKinds]string{"position", "topic", "end", "move", "renew", "feed", "unknown"}[k]
 }
 
 // counts are counted by one loop. Each loop's are memory of their own, padded against the neighbours'.
@@ -56,6 +58,8 @@ type counts struct {
 	moving   count        // gauge: sessions that are on their way to another gateway
 	homeless count        // gauge: those of them without a leg
 	carried  count        // gauge: sessions whose TLS a predecessor carries
+	parked   count        // gauge: sessions that are served from feeds
+	feeds    count        // gauge: feeds that are open
 	_        [64]byte
 }
 
@@ -64,10 +68,12 @@ type metrics struct {
 	closed       [closeReasons]atomic.Uint64
 	dials        [dialOutcomes]atomic.Uint64
 	moves        [moveReasons][moveOutcomes]atomic.Uint64
+	unparked     [unparkReasons]atomic.Uint64
 	silent       atomic.Uint64
 	handedOver   atomic.Uint64
 	adopted      atomic.Uint64
 	fallbacks    atomic.Uint64
+	preflights   atomic.Uint64
 	acceptErrors atomic.Uint64
 	proxied      [proxyOutcomes]atomic.Uint64
 	refusals     *prometheus.CounterVec
@@ -118,34 +124,41 @@ func desc(name, help string, labels ...string) *prometheus.Desc {
 
 //nolint:gochecknoglobals // descriptors are constants in all but name
 var (
-	descSessions  = desc("sessions", "Sessions held, those in their handshake included.")
-	descLimit     = desc("sessions_limit", "Bound of ringside_router_sessions.")
-	descConns     = desc("http_connections", "Connections that are no session yet.")
-	descConnLimit = desc("http_connections_limit", "Bound of ringside_router_http_connections; above it connections wait to be accepted.")
-	descOpened    = desc("opened_total", "Sessions begun, by what the client speaks and what the upstream is.", "client", "upstream")
-	descClosed    = desc("closed_total", "Sessions ended, by reason.", "reason")
-	descDials     = desc("dials_total", "Handshakes handed to a gateway, by outcome.", "outcome")
-	descEjected   = desc("ejected", "Gateways that are tried last for a while, because they did not take a session.")
-	descWrites    = desc("writes_total", "System calls that handed bytes on, by where to.", "to")
-	descBytes     = desc("forwarded_bytes_total", "Bytes handed on, by where to.", "to")
-	descRecords   = desc("records_total", "Records taken off legs, by what they were.", "kind")
-	descDropped   = desc("dropped_bytes_total", "Bytes of clients that nobody takes: of event streams, or for an upstream that is gone.")
-	descBadLegs   = desc("leg_errors_total", "Legs that broke their protocol.")
-	descBlocked   = desc("sessions_blocked", "Sessions of which one socket is full and the other not read, by which.", "to")
-	descWaiting   = desc("waiting_bytes", "Bytes read and not yet taken by the other side, or not acknowledged by a gateway.")
-	descMoving    = desc("sessions_moving", "Sessions on their way to another gateway.")
-	descHomeless  = desc("sessions_homeless", "Sessions whose gateway is gone and whose client waits for another.")
-	descCarried   = desc("sessions_carried", "Sessions that came from a predecessor, which still carries their TLS.")
-	descMoves     = desc("moves_total", "Changes of gateways that have ended, by why they were made and how they ended.", "reason", "outcome")
-	descSilent    = desc("gateways_silent_total", "Times that a gateway's heartbeat fell silent though its connection had not broken.")
-	descSpilled   = desc("spilled_total", "New sessions that went past their preferred gateway because it had too many.")
-	descBound     = desc("load_bound", "Sessions that a gateway may have, for each unit of its weight, before new ones of topics that are not pinned go to the next.")
-	descHandover  = desc("handed_over_total", "Sessions given to a successor of this process, or taken from a predecessor.", "way")
-	descPulse     = desc("gateways", "Gateways of ours, by what their heartbeat connection tells.", "pulse")
-	descFrozen    = desc("ring_frozen", "1 while the last good ring stands in for a view that has lost too much at once.")
-	descFallbacks = desc("fallbacks_total", "Requests that asked for no session and were answered here.")
-	descAccepts   = desc("accept_errors_total", "Connections that could not be accepted.")
-	descDraining  = desc("draining", "1 while the router drains.")
+	descSessions   = desc("sessions", "Sessions held, those in their handshake included.")
+	descLimit      = desc("sessions_limit", "Bound of ringside_router_sessions.")
+	descConns      = desc("http_connections", "Connections that are no session yet.")
+	descConnLimit  = desc("http_connections_limit", "Bound of ringside_router_http_connections; above it connections wait to be accepted.")
+	descOpened     = desc("opened_total", "Sessions begun, by what the client speaks and what the upstream is.", "client", "upstream")
+	descClosed     = desc("closed_total", "Sessions ended, by reason.", "reason")
+	descDials      = desc("dials_total", "Handshakes handed to a gateway, by outcome.", "outcome")
+	descEjected    = desc("ejected", "Gateways that are tried last for a while, because they did not take a session.")
+	descWrites     = desc("writes_total", "System calls that handed bytes on, by where to.", "to")
+	descBytes      = desc("forwarded_bytes_total", "Bytes handed on, by where to.", "to")
+	descRecords    = desc("records_total", "Records taken off legs, by what they were.", "kind")
+	descDropped    = desc("dropped_bytes_total", "Bytes of clients that nobody takes: of event streams, or for an upstream that is gone.")
+	descBadLegs    = desc("leg_errors_total", "Legs that broke their protocol.")
+	descBlocked    = desc("sessions_blocked", "Sessions of which one socket is full and the other not read, by which.", "to")
+	descWaiting    = desc("waiting_bytes", "Bytes read and not yet taken by the other side, or not acknowledged by a gateway.")
+	descSocket     = desc("socket_limit_bytes", "What may wait in a session's sockets in the kernel, by where; 0 for what the system gives.", "buffer")
+	descMoving     = desc("sessions_moving", "Sessions on their way to another gateway.")
+	descHomeless   = desc("sessions_homeless", "Sessions whose gateway is gone and whose client waits for another.")
+	descCarried    = desc("sessions_carried", "Sessions that came from a predecessor, which still carries their TLS.")
+	descParked     = desc("sessions_parked", "Sessions that are served from feeds, and have no leg.")
+	descUnparked   = desc("unparked_total", "Times that a parked session needed a leg again, by why.", "reason")
+	descFeeds      = desc("feeds", "Feeds that are open: legs of the router's own, one for each loop and topic with enough sessions.")
+	descFeedBytes  = desc("feed_log_bytes", "Bytes of the logs that parked sessions are served from.")
+	descFeedLimit  = desc("feed_log_limit_bytes", "Bound of ringside_router_feed_log_bytes.")
+	descMoves      = desc("moves_total", "Changes of gateways that have ended, by why they were made and how they ended.", "reason", "outcome")
+	descSilent     = desc("gateways_silent_total", "Times that a gateway's heartbeat fell silent though its connection had not broken.")
+	descSpilled    = desc("spilled_total", "New sessions that went past their preferred gateway because it had too many.")
+	descBound      = desc("load_bound", "Sessions that a gateway may have, for each unit of its weight, before new ones of topics that are not pinned go to the next.")
+	descHandover   = desc("handed_over_total", "Sessions given to a successor of this process, or taken from a predecessor.", "way")
+	descPulse      = desc("gateways", "Gateways of ours, by what their heartbeat connection tells.", "pulse")
+	descFrozen     = desc("ring_frozen", "1 while the last good ring stands in for a view that has lost too much at once.")
+	descPreflights = desc("preflights_total", "Browsers that asked whether a page may ask for an event stream, and were told.")
+	descFallbacks  = desc("fallbacks_total", "Requests that asked for no session and were answered here.")
+	descAccepts    = desc("accept_errors_total", "Connections that could not be accepted.")
+	descDraining   = desc("draining", "1 while the router drains.")
 )
 
 // Describe implements prometheus.Collector.
@@ -161,8 +174,14 @@ func (r *Router) Collect(ch chan<- prometheus.Metric) {
 	for to := range sides {
 		gauge(descBlocked, float64(r.sum(func(c *counts) *count { return &c.blocked[to] })), to.String())
 	}
+	gauge(descSocket, float64(r.cfg.Unsent), "unsent")
+	gauge(descSocket, float64(r.cfg.ReceiveBuffer), "receive")
 	gauge(descMoving, float64(r.sum(func(c *counts) *count { return &c.moving })))
 	gauge(descCarried, float64(r.sum(func(c *counts) *count { return &c.carried })))
+	gauge(descParked, float64(r.sum(func(c *counts) *count { return &c.parked })))
+	gauge(descFeeds, float64(r.sum(func(c *counts) *count { return &c.feeds })))
+	gauge(descFeedBytes, float64(r.feedBytes.Load()))
+	gauge(descFeedLimit, float64(r.cfg.FeedTotalBytes))
 	gauge(descHomeless, float64(r.sum(func(c *counts) *count { return &c.homeless })))
 	for state, name := range map[pulseState]string{pulseUnknown: "unknown", pulseUp: "up", pulseDown: "down", pulseSilent: "silent"} {
 		gauge(descPulse, float64(r.shards.count(state)), name)
@@ -172,8 +191,8 @@ func (r *Router) Collect(ch chan<- prometheus.Metric) {
 	gauge(descWaiting, float64(r.sum(func(c *counts) *count { return &c.waiting })))
 	gauge(descSessions, float64(r.Sessions()))
 	gauge(descLimit, float64(r.cfg.MaxSessions))
-	gauge(descConns, float64(r.conns.len()))
-	gauge(descConnLimit, float64(cap(r.conns.places)))
+	gauge(descConns, float64(r.conns.room.Len()))
+	gauge(descConnLimit, float64(r.conns.room.Places()))
 	gauge(descEjected, float64(r.ejected.len(r.now())))
 	draining := 0.0
 	if r.draining.Load() {
@@ -219,14 +238,21 @@ func (r *Router) collectCounters(ch chan<- prometheus.Metric) {
 			counter(descMoves, r.metrics.moves[reason][outcome].Load(), reason.String(), outcome.String())
 		}
 	}
+	for reason := range unparkReasons {
+		counter(descUnparked, r.metrics.unparked[reason].Load(), reason.String())
+	}
 	for outcome := range proxyOutcomes {
 		counter(descProxy, r.metrics.proxied[outcome].Load(), outcome.String())
+	}
+	for reason := range anteroom.Reasons {
+		counter(descTurnedOut, r.conns.room.Out(reason), reason.String())
 	}
 	counter(descHandover, r.metrics.handedOver.Load(), "given")
 	counter(descHandover, r.metrics.adopted.Load(), "taken")
 	counter(descSpilled, r.spread.spilled.Load())
 	counter(descSilent, r.metrics.silent.Load())
 	counter(descFallbacks, r.metrics.fallbacks.Load())
+	counter(descPreflights, r.metrics.preflights.Load())
 	counter(descAccepts, r.metrics.acceptErrors.Load())
 }
 

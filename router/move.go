@@ -16,11 +16,13 @@ const (
 	moveDrain                       // its gateway has asked for it
 	moveRebalance                   // the ring prefers another gateway
 	moveTakeover                    // its leg is carried by a predecessor of this process, which is to end
+	moveUnpark                      // it was served from a feed, and needs a leg of its own again
+	moveOpen                        // of a feed: it had no gateway yet
 	moveReasons
 )
 
 func (r moveReason) String() string {
-	return [moveReasons]string{"crash", "drain", "rebalance", "takeover"}[r]
+	return [moveReasons]string{"crash", "drain", "rebalance", "takeover", "unpark", "open"}[r]
 }
 
 // moveOutcome says how a move ended.
@@ -38,8 +40,13 @@ func (o moveOutcome) String() string {
 	return [moveOutcomes]string{"moved", "no_gateway", "superseded", "left"}[o]
 }
 
-// move is the change of one session to another gateway. The session's loop makes it and gets it back; in between it is the
-// mover's.
+// mobile is what can change its gateway: a session, or a feed. Its methods are called on its loop.
+type mobile interface {
+	// arrive takes the result of a move that nobody has made void. The descriptor, if there is one, is the mobile's.
+	arrive(m *move)
+}
+
+// move is the change of one session, or feed, to another gateway. Its loop makes it and gets it back; in between it is the mover's.
 //
 // In its course the session is in one of three states:
 //
@@ -52,17 +59,19 @@ func (o moveOutcome) String() string {
 //	                                         ▼
 //	                                      closed with 1012
 //
-// While it is moving the old leg goes on, and is let go of when the new one stands; while it is homeless the client waits.
+// While it is moving the old leg goes on, and is let go of when the new one stands; while it is homeless the client waits. A session
+// that is parked has its feed in place of a leg.
 type move struct {
-	session *session
-	key     uint32
-	to      *shard // of a rebalancing: where to, and nowhere else
-	ticket  []byte
-	told    uint32 // version of the backoff policy that the client knows
-	reason  moveReason
-	from    *shard // not there
-	began   time.Time
-	until   time.Time
+	w      *worker
+	of     mobile
+	key    uint32
+	to     *shard // of a rebalancing: where to, and nowhere else
+	ticket []byte
+	told   uint32 // version of the backoff policy that the client knows
+	reason moveReason
+	from   *shard // not there
+	began  time.Time
+	until  time.Time
 
 	void atomic.Bool // set by the session: nobody waits for the result any more
 
@@ -77,7 +86,9 @@ type move struct {
 }
 
 // urgent reports whether the client waits.
-func (m *move) urgent() bool { return m.reason == moveCrash }
+func (m *move) urgent() bool { return m.reason.urgent() }
+
+func (r moveReason) urgent() bool { return r == moveCrash || r >= moveUnpark }
 
 // movable reports whether the session can go on at another gateway.
 func (s *session) movable() bool {
@@ -88,8 +99,9 @@ func (s *session) movable() bool {
 	return !half || topic != 0 || s.home.half.Value() != ""
 }
 
-// loseLeg lets go of the leg. What the client has sent and nobody has acknowledged stays.
+// loseLeg lets go of the leg, or of the feed that stands in for it. What the client has sent and nobody has acknowledged stays.
 func (s *session) loseLeg() {
+	s.leaveFeeds()
 	s.sayFarewell()
 	s.upstream.Close()
 	s.home.count(false)
@@ -101,35 +113,39 @@ func (s *session) loseLeg() {
 }
 
 // lookForHome begins a move, in place of one that is under way for a lesser reason.
-func (s *session) lookForHome(reason moveReason) { s.moveTo(nil, reason) }
+func (s *session) lookForHome(reason moveReason) { s.home.begin(s.w, s, s.key, nil, reason) }
 
-// moveTo is lookForHome for a shard that has been chosen already, if to is not nil.
-func (s *session) moveTo(to *shard, reason moveReason) {
-	r := s.w.r
-	if m := s.home.move; m != nil {
-		if !m.urgent() && reason != moveCrash {
+// moveTo is lookForHome for a shard that has been chosen already.
+func (s *session) moveTo(to *shard, reason moveReason) { s.home.begin(s.w, s, s.key, to, reason) }
+
+// begin begins a move of whose home it is, in place of one that is under way for a lesser reason. to is where it goes and nowhere
+// else, if it is not nil.
+func (h *home) begin(w *worker, of mobile, key uint32, to *shard, reason moveReason) {
+	r := w.r
+	if m := h.move; m != nil {
+		if m.urgent() || !reason.urgent() {
 			return
 		}
-		s.endMove(movedSuperseded)
+		h.endMove(w, movedSuperseded)
 	}
 	now := r.now()
 	m := &move{
-		session: s, key: s.key, ticket: s.home.ticket, told: s.home.told, reason: reason, began: now, until: now.Add(r.cfg.RehomeWait), to: to, fd: -1,
+		w: w, of: of, key: key, ticket: h.ticket, told: h.told, reason: reason, began: now, until: now.Add(r.cfg.RehomeWait), to: to, fd: -1,
 	}
 	if reason == moveDrain || reason == moveRebalance {
-		m.from = s.home.shard
+		m.from = h.shard
 	}
 	if to != nil {
 		m.from.book.going.Add(1)
 	}
-	s.home.move = m
-	s.w.counts.moving.add(1)
+	h.move = m
+	w.counts.moving.add(1)
 	r.mover.add(m)
 }
 
 // endMove ends the move that is under way, if any.
-func (s *session) endMove(outcome moveOutcome) {
-	m := s.home.move
+func (h *home) endMove(w *worker, outcome moveOutcome) {
+	m := h.move
 	if m == nil {
 		return
 	}
@@ -137,9 +153,9 @@ func (s *session) endMove(outcome moveOutcome) {
 	if m.to != nil {
 		m.from.book.going.Add(-1)
 	}
-	s.home.move = nil
-	s.w.counts.moving.sub(1)
-	s.w.r.metrics.moves[m.reason][outcome].Add(1)
+	h.move = nil
+	w.counts.moving.dec()
+	w.r.metrics.moves[m.reason][outcome].Add(1)
 }
 
 // leaveHome ends what there is about moving when the session ends.
@@ -147,7 +163,9 @@ func (s *session) leaveHome() {
 	if s.home == nil {
 		return
 	}
-	s.endMove(movedLeft)
+	s.home.endMove(s.w, movedLeft)
+	s.leaveFeeds()
+	s.renounceAll()
 	s.home.count(false)
 	s.setHomeless(false)
 }
@@ -163,34 +181,44 @@ func (s *session) setHomeless(is bool) {
 	s.w.counts.homeless.add(uint64(2*oneIf(is) - 1))
 }
 
-// Run takes the result in, on the session's loop.
+// Run takes the result in, on the loop of whose move it is.
 func (m *move) Run() {
-	s, r := m.session, m.session.w.r
-	if m.void.Load() {
-		if m.shard != nil {
-			eventloop.CloseFD(m.fd)
-		}
+	if !m.void.Load() {
+		m.of.arrive(m)
 		return
 	}
+	if m.shard != nil {
+		eventloop.CloseFD(m.fd)
+	}
+}
+
+// succeeded notes that the move has led to a gateway, whose leg is open.
+func (h *home) succeeded(w *worker, m *move) {
+	h.endMove(w, movedOK)
+	w.r.metrics.moveTime.Observe(w.r.now().Sub(m.began).Seconds())
+	h.shard, h.ticket = m.shard, m.ticket
+	h.count(true)
+}
+
+// arrive implements mobile.
+func (s *session) arrive(m *move) {
 	if m.shard == nil {
-		s.endMove(movedNot)
-		if s.has(homeless) {
-			s.goAway(closeNoGateway, r.crashDelay())
+		s.home.endMove(s.w, movedNot)
+		if s.has(homeless | parked) {
+			s.goAway(closeNoGateway, s.w.r.crashDelay())
 		}
 		return
 	}
-	if !s.has(homeless) { // make before break: this far the old leg went on
+	if !s.has(homeless) { // make before break: this far the old leg, or the feed, went on
 		s.loseLeg()
 	}
 	if err := s.w.loop.Add(&s.upstream, m.fd, s); err != nil { // closes it
+		s.home.endMove(s.w, movedSuperseded)
 		s.lookForHome(moveCrash)
 		return
 	}
-	s.endMove(movedOK)
-	r.metrics.moveTime.Observe(r.now().Sub(m.began).Seconds())
 	s.setHomeless(false)
-	s.home.shard, s.home.ticket = m.shard, m.ticket
-	s.home.count(true)
+	s.home.succeeded(s.w, m)
 	s.flags &^= isLegTLS
 	if s.w.r.deps.LegTLS != nil {
 		s.flags |= isLegTLS

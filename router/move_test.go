@@ -458,6 +458,24 @@ func TestSilentGateway(t *testing.T) {
 	g2.session()
 }
 
+// TestGoneIsNotSilent has a gateway whose connections break, and whose address answers nobody after that, as that of a container that was
+// taken away: nobody is told that it hung.
+func TestGoneIsNotSilent(t *testing.T) {
+	g1, g2 := movable(t, "g1"), movable(t, "g2")
+	r := start(t, false, quick, g1, g2)
+	eventually(t, "both have a heartbeat", func() bool { return r.value("gateways", "pulse=up") == 2 })
+	g1.deaf.Store(true)
+	g1.mu.Lock()
+	for _, c := range g1.conns {
+		c.Close()
+	}
+	g1.mu.Unlock()
+	eventually(t, "nothing comes back", func() bool { return r.value("gateways", "pulse=silent") == 1 })
+	if got := r.value("gateways_silent_total"); got != 0 {
+		t.Errorf("counted as silent %v times", got)
+	}
+}
+
 // TestRebalance looks whether sessions go where the ring wants them, once it stands still, and not when they shall not.
 func TestRebalance(t *testing.T) {
 	for _, off := range []bool{false, true} {

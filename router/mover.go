@@ -64,8 +64,9 @@ func (v *mover) kick() {
 
 // run works until ctx ends, and waits for the dials that are under way then. Moves that are left are forgotten.
 func (v *mover) run(ctx context.Context) {
-	look := time.NewTicker(parkLook)
+	look := time.NewTimer(time.Hour) // only while there is something to look at: an idle router need not wake
 	defer look.Stop()
+	looking := false
 	next := time.NewTimer(time.Hour)
 	defer next.Stop()
 	for {
@@ -78,13 +79,25 @@ func (v *mover) run(ctx context.Context) {
 			return
 		case <-v.kicked:
 		case <-look.C:
+			looking = false
 			v.unpark(v.now())
 		case <-next.C:
 		}
 		if wait := v.dispatch(ctx, v.now()); wait > 0 {
 			next.Reset(wait)
 		}
+		if !looking && v.busy() {
+			looking = true
+			look.Reset(parkLook)
+		}
 	}
+}
+
+// busy reports whether there are moves, or were a moment ago.
+func (v *mover) busy() bool {
+	v.mu.Lock()
+	defer v.mu.Unlock()
+	return len(v.parked) > 0 || len(v.queues) > 0
 }
 
 // assign puts m into the queue of a gateway, or aside when there is none; with mu held.

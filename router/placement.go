@@ -141,7 +141,7 @@ func (p *placement) withLost(view *ring.Ring) *ring.Ring {
 			members = append(members, *k.member)
 		}
 	}
-	return ring.NewWith(members, view.Wishes())
+	return view.Next(members, view.Wishes())
 }
 
 // forget forgets the losses up to a time.

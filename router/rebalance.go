@@ -2,6 +2,7 @@ package router
 
 import (
 	"context"
+	"sync/atomic"
 	"time"
 
 	"github.com/ringside-edge/ringside/internal/eventloop"
@@ -13,6 +14,8 @@ const (
 	// rebalanceLook is how often sessions are looked over while the ring stands still: one may have found its gateway
 	// full, or out of reach.
 	rebalanceLook = 5 * time.Second
+	// rebalanceRest is how often it is looked whether the ring is another, while nothing has to move.
+	rebalanceRest = 5 * rebalanceTick
 )
 
 // rebalance takes sessions to the gateways that the ring prefers, once it has stood still, at the pace of a drain.
@@ -20,59 +23,72 @@ func (r *Router) rebalance(ctx context.Context) {
 	if r.deps.Keys == nil || r.cfg.NoRebalance {
 		return
 	}
-	tick := time.NewTicker(rebalanceTick)
+	tick := time.NewTimer(rebalanceTick)
 	defer tick.Stop()
+	var look, now time.Time
 	for {
 		select {
 		case <-ctx.Done():
 			return
-		case <-tick.C:
+		case now = <-tick.C:
 		}
+		tick.Reset(rebalanceTick)
 		if r.draining.Load() || r.placement.stoodStill() < r.cfg.Settle {
 			continue
 		}
+		due, version, rest := !now.Before(look), r.ring().Version(), true
+		if due {
+			look = now.Add(rebalanceLook)
+		}
 		for _, w := range r.workers {
-			w.loop.Post(eventloop.NoteFunc(w.rebalance))
+			if at := w.placedBy.Load(); due || at == nil || *at != version { // else its loop need not wake
+				w.loop.Post(eventloop.NoteFunc(w.rebalance))
+				rest = false
+			}
+		}
+		if rest {
+			tick.Reset(rebalanceRest)
 		}
 	}
 }
 
 // rebalancing is how far a worker is.
 type rebalancing struct {
-	version string  // of the ring that its sessions are placed by
-	next    int64   // when to look again, by the loop's clock, ms
-	rate    float64 // sessions per tick
-	owed    float64
+	placedBy atomic.Pointer[string] // version of the ring by which all its sessions were well placed; nil when some are not
+	version  string                 // of the ring that its sessions are being placed by
+	rate     float64                // sessions per tick
+	owed     float64
 }
 
 // rebalance begins the moves of one tick.
 func (w *worker) rebalance() {
 	b, rg := &w.rebalancing, w.r.ring()
 	version := rg.Version()
-	if b.version == version && w.loop.Now() < b.next {
-		return
-	}
 	strays := w.strays(rg)
 	if len(strays) == 0 {
-		*b = rebalancing{version: version, next: w.loop.Now() + rebalanceLook.Milliseconds()}
+		b.version, b.rate, b.owed = version, 0, 0
+		b.placedBy.Store(&version)
 		return
 	}
+	b.placedBy.Store(nil)
 	if b.rate == 0 || b.version != version {
 		cfg, n := &w.r.cfg, float64(len(w.r.workers))
 		perSecond := min(max(float64(len(strays))/cfg.RebalanceWindow.Seconds(), float64(cfg.RebalanceMin)/n), float64(cfg.RebalanceMax)/n)
-		b.version, b.rate, b.next = version, perSecond*rebalanceTick.Seconds(), 0
+		b.version, b.rate = version, perSecond*rebalanceTick.Seconds()
 	}
 	for b.owed += b.rate; b.owed >= 1 && len(strays) > 0; b.owed-- {
-		strays[0].session.moveTo(strays[0].to, moveRebalance)
+		strays[0].of.moveTo(strays[0].to, moveRebalance)
 		strays = strays[1:]
 	}
 	b.owed = min(b.owed, 1)
 }
 
-// stray is a session that is better placed elsewhere.
+// stray is a session, or a feed, that is better placed elsewhere.
 type stray struct {
-	session *session
-	to      *shard
+	of interface {
+		moveTo(to *shard, reason moveReason)
+	}
+	to *shard
 }
 
 // strays are the sessions that the ring, or the load, wants elsewhere, and that nobody moves yet. Those of a gateway that
@@ -84,12 +100,21 @@ func (w *worker) strays(rg *ring.Ring) (list []stray) {
 		draining[m.ID] = draining[m.ID] || m.Role == ring.RoleGateway && m.State == ring.StateDraining
 	}
 	for _, s := range w.sessions {
-		if s.home == nil || s.home.move != nil || !s.movable() || draining[s.home.shard.id] {
+		if s.home == nil || s.has(parked) || s.home.move != nil || !s.movable() || draining[s.home.shard.id] {
 			continue
 		}
 		if to := p.better(s.key, s.home.shard); to != nil {
 			p.moves(s.home.shard, to)
 			list = append(list, stray{s, to})
+		}
+	}
+	for _, f := range w.feeds {
+		if !f.live() || f.home.move != nil || draining[f.home.shard.id] {
+			continue
+		}
+		if to := p.better(f.key, f.home.shard); to != nil {
+			p.moves(f.home.shard, to)
+			list = append(list, stray{f, to})
 		}
 	}
 	return list

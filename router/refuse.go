@@ -60,6 +60,9 @@ func (r *Router) refuse(ctx *fasthttp.RequestCtx, no *refusal) {
 	h := &ctx.Response.Header
 	h.SetBytesV(fasthttp.HeaderDate, fasthttp.AppendHTTPDate(nil, time.Now()))
 	h.Set(fasthttp.HeaderCacheControl, "no-store")
+	for _, allowed := range r.cfg.Origins.Headers(string(ctx.Request.Header.Peek(fasthttp.HeaderOrigin))) {
+		h.Set(allowed[0], allowed[1]) // the page's script reads why
+	}
 	switch {
 	case no.back.delay > 0:
 		h.Set(fasthttp.HeaderRetryAfter, strconv.Itoa(int(math.Ceil(no.back.delay.Seconds()))))

@@ -4,6 +4,7 @@ import (
 	"strings"
 	"time"
 
+	"github.com/ringside-edge/ringside/internal/httphead"
 	"github.com/ringside-edge/ringside/leg"
 )
 
@@ -30,9 +31,12 @@ func (hs *handshake) appendRequest(b []byte, keys *leg.Keyring, asLeg bool, now 
 	b = hs.appendForwarded(b)
 	if asLeg {
 		signed := leg.Request{Method: "GET", URI: hs.uri, Host: hs.host, Client: hs.client}
-		b = appendField(b, leg.HeaderLeg, leg.Version)
-		b = appendField(b, leg.HeaderClient, hs.client)
-		b = appendField(b, leg.HeaderAuth, keys.Sign(signed, now))
+		b = httphead.AppendField(b, leg.HeaderLeg, leg.Version)
+		b = httphead.AppendField(b, leg.HeaderClient, hs.client)
+		if hs.takesFeeds {
+			b = httphead.AppendField(b, leg.HeaderFeeds, leg.Version)
+		}
+		b = httphead.AppendField(b, leg.HeaderAuth, keys.Sign(signed, now))
 	}
 	return append(b, "\r\n"...)
 }
@@ -47,10 +51,10 @@ func (hs *handshake) appendForwarded(b []byte) []byte {
 	peer := hs.peer.String()
 	b = append(append(b, peer...), "\r\n"...)
 	if !hs.hasProto || hs.knowsProto {
-		b = appendField(b, "X-Forwarded-Proto", hs.proto())
+		b = httphead.AppendField(b, "X-Forwarded-Proto", hs.proto())
 	}
 	if !hs.hasForwardHost {
-		b = appendField(b, "X-Forwarded-Host", hs.host)
+		b = httphead.AppendField(b, "X-Forwarded-Host", hs.host)
 	}
 	if len(hs.forwarded) > 0 { // only where it is in use already
 		node := peer
@@ -69,11 +73,6 @@ func (hs *handshake) proto() string {
 		return "https"
 	}
 	return "http"
-}
-
-func appendField(b []byte, name, value string) []byte {
-	b = append(append(b, name...), ": "...)
-	return append(append(b, value...), "\r\n"...)
 }
 
 // endsHere reports whether the client's Connection names the field, so that it is meant for us alone. What a handshake

@@ -12,6 +12,7 @@ import (
 
 	"github.com/ringside-edge/ringside/internal/bridge"
 	"github.com/ringside-edge/ringside/internal/eventloop"
+	"github.com/ringside-edge/ringside/internal/httphead"
 	"github.com/ringside-edge/ringside/leg"
 )
 
@@ -51,8 +52,8 @@ func (r *Router) ask(ctx context.Context, method string, sh *shard, timeout time
 func (r *Router) exchangeOurs(c net.Conn, buf []byte, method string, sh *shard, headers string) (ticket []byte, _ dialOutcome, _ error) {
 	b := append(append(append(buf[:0], method...), " "+leg.Target+" HTTP/1.1\r\nHost: "...), sh.addr...)
 	b = append(append(b, "\r\nConnection: Upgrade\r\nUpgrade: "+leg.Upgrade+"\r\n"...), headers...)
-	b = appendField(b, leg.HeaderLeg, leg.Version)
-	b = appendField(b, leg.HeaderAuth, r.deps.Keys.Sign(leg.Request{Method: method, URI: leg.Target, Host: sh.addr}, time.Now()))
+	b = httphead.AppendField(b, leg.HeaderLeg, leg.Version)
+	b = httphead.AppendField(b, leg.HeaderAuth, r.deps.Keys.Sign(leg.Request{Method: method, URI: leg.Target, Host: sh.addr}, time.Now()))
 	if _, err := c.Write(append(b, "\r\n"...)); err != nil {
 		return nil, exchangeFailure(err), err
 	}
@@ -117,6 +118,9 @@ func (r *Router) targets(m *move) []*shard {
 func (r *Router) openLeg(ctx context.Context, m *move, sh *shard) (int, dialOutcome, error) {
 	left := min(m.until.Sub(r.now()), r.cfg.HandshakeTimeout)
 	headers := leg.HeaderTicket + ": " + leg.TicketText(m.ticket) + "\r\n"
+	if !r.cfg.NoFeeds {
+		headers += leg.HeaderFeeds + ": " + leg.Version + "\r\n"
+	}
 	if m.told != 0 {
 		headers += leg.HeaderPolicy + ": " + strconv.FormatUint(uint64(m.told), 16) + "\r\n"
 	}
@@ -141,6 +145,17 @@ func (r *Router) openLeg(ctx context.Context, m *move, sh *shard) (int, dialOutc
 	}
 	r.setOptions(fd)
 	return fd, dialOK, nil
+}
+
+// setClientOptions is setOptions for a client's, which has most of them from the listener if that is ours.
+func (r *Router) setClientOptions(fd int) {
+	if !r.inherits {
+		r.setOptions(fd)
+		return
+	}
+	if err := eventloop.SetRest(fd, r.cfg.socketOptions()); err != nil {
+		r.log.Debug("a client's socket is without its options", zap.Error(err)) // it is gone already
+	}
 }
 
 func (r *Router) setOptions(fd int) {
@@ -172,7 +187,7 @@ func (r *Router) eject(sh *shard, err error) {
 
 // handBack leaves a move's result for its session's loop.
 func (r *Router) handBack(m *move) {
-	if !m.session.w.loop.Post(m) && m.shard != nil {
+	if !m.w.loop.Post(m) && m.shard != nil {
 		eventloop.CloseFD(m.fd)
 	}
 }

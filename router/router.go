@@ -32,16 +32,17 @@ import (
 // Router is one router's public port. Its exported methods are safe for concurrent use.
 type Router struct {
 	// Fixed after New.
-	cfg     Config
-	deps    Deps
-	log     *zap.Logger
-	ln      net.Listener
-	server  *fasthttp.Server
-	conns   *conns
-	group   *eventloop.Group
-	workers []*worker
-	byLoop  map[*eventloop.Loop]*worker
-	metrics *metrics
+	cfg      Config
+	deps     Deps
+	log      *zap.Logger
+	ln       net.Listener
+	inherits bool // connections have the options of ln
+	server   *fasthttp.Server
+	conns    *conns
+	group    *eventloop.Group
+	workers  []*worker
+	byLoop   map[*eventloop.Loop]*worker
+	metrics  *metrics
 
 	ejected   ejections
 	shards    shards
@@ -56,6 +57,7 @@ type Router struct {
 	ctx context.Context //nolint:containedctx // of the handshakes; set by Run before anything else is started
 
 	sessions   atomic.Int64 // from the handshake on
+	feedBytes  atomic.Int64 // of the logs of feeds
 	draining   atomic.Bool
 	listening  atomic.Bool
 	complained atomic.Int64  // when the log last told of a balancer's connection that was refused; Unix ns
@@ -74,7 +76,7 @@ func New(cfg Config, deps Deps) (*Router, error) {
 	}
 	r := &Router{
 		cfg: cfg, deps: deps, log: deps.Log, metrics: newMetrics(),
-		conns:  newConns(httpConnsFor(eventloop.DescriptorLimit())),
+		conns:  newConns(cfg.newRoom()),
 		byLoop: make(map[*eventloop.Loop]*worker), resumed: make(chan struct{}, 1), now: time.Now, carrierID: newCarrierID(),
 	}
 	r.shards = shards{r: r, by: make(map[string]*shard)}
@@ -96,7 +98,8 @@ func New(cfg Config, deps Deps) (*Router, error) {
 	}
 	r.server = r.newServer()
 	if r.ln = deps.Listener; r.ln == nil {
-		if r.ln, err = eventloop.Listen(cfg.Listen, cfg.ReceiveBuffer); err != nil {
+		r.inherits = true
+		if r.ln, err = eventloop.Listen(cfg.Listen, cfg.socketOptions()); err != nil {
 			r.ln = nil // not an interface around nil
 			return nil, errors.Join(fmt.Errorf("cannot listen for clients: %w", err), r.Close())
 		}

@@ -38,14 +38,17 @@ func TestFallback(t *testing.T) {
 		t.Run(name, func(t *testing.T) {
 			g1, g2 := gateway(t, "g1"), gateway(t, "g2")
 			release := make(chan struct{})
-			r := start(t, false, func(c *Config, _ *Deps) {
-				c.HandshakeTimeout, c.DialTimeout = 2*time.Second, 200*time.Millisecond
-			}, g1, g2)
-			topic := r.ownedBy("g1", "g2")
 			g1.setReply(func(*far) bool { <-release; return false })
 			if fail != nil {
-				fail(g1)
+				fail(g1) // before the router can have heard of it by its heartbeat: then it would not be dialled
 			}
+			r := start(t, false, func(c *Config, _ *Deps) {
+				c.HandshakeTimeout = patience
+				if outcome == dialTimeout {
+					c.HandshakeTimeout, c.DialTimeout = 4*time.Second, 200*time.Millisecond // the first gets a half of it
+				}
+			}, g1, g2)
+			topic := r.ownedBy("g1", "g2")
 			c := r.open(topic, wsHead, "")
 			s := g2.session()
 			s.write(record(leg.Data, "hello"))
@@ -189,7 +192,7 @@ func TestHandshakeBudget(t *testing.T) {
 		u.setReply(func(*far) bool { <-release; return false })
 	}
 	r := start(t, false, func(c *Config, _ *Deps) {
-		c.HandshakeTimeout, c.DialTimeout = 300*time.Millisecond, 50*time.Millisecond
+		c.HandshakeTimeout, c.DialTimeout = 3*time.Second, 50*time.Millisecond
 	}, ups...)
 	c := r.connect()
 	c.send("GET /t/a HTTP/1.1\r\nHost: x\r\n" + wsHead + "\r\n")

@@ -19,18 +19,36 @@ func (r *Router) handle(ctx *fasthttp.RequestCtx) {
 		began = time.Now()
 	}
 	c.began, c.hasLine, c.inLine, c.last = time.Time{}, false, false, 0
+	if !c.guest.Heard() {
+		ctx.SetConnectionClose()
+		return
+	}
 	if r.deps.Fallback != nil && !asksForSession(&ctx.Request.Header) {
 		r.metrics.fallbacks.Add(1)
 		r.deps.Fallback(ctx)
+		c.guest.Again()
 		return
 	}
 	hs, no := r.parse(ctx)
+	if no == nil && hs.preflight != nil {
+		r.metrics.preflights.Add(1)
+		ctx.SetStatusCode(fasthttp.StatusNoContent)
+		for _, h := range hs.preflight {
+			ctx.Response.Header.Set(h[0], h[1])
+		}
+		c.guest.Again()
+		return
+	}
 	if no == nil {
 		hs.deadline = began.Add(r.cfg.HandshakeTimeout)
 		hs.peer, hs.secure = c.peer, c.tls != nil
 		hs.knowsProto = hs.secure && !containsAddr(r.cfg.TrustedProxies, c.peer)
 		hs.addr = clientOf(c.peer, hs.forwardedFor, r.cfg.TrustedProxies)
 		hs.client = hs.addr.String()
+		hs.takesFeeds = !r.cfg.NoFeeds
+		if hs.anywhere {
+			hs.topic = cableKey(hs.client)
+		}
 		no = r.enter(hs)
 	}
 	if no != nil {
@@ -68,7 +86,11 @@ func (r *Router) open(ctx *fasthttp.RequestCtx, c *httpConn, hs *handshake) bool
 	}
 	if !begins {
 		defer up.close(r)
-		if err := up.answer.passOn(&ctx.Response, up.conn); err != nil {
+		conn, err := up.body(hs.deadline)
+		if err == nil {
+			err = up.answer.passOn(&ctx.Response, conn)
+		}
+		if err != nil {
 			r.refuse(ctx, refuse(fasthttp.StatusBadGateway, "bad_gateway", "the gateway's answer could not be passed on"))
 			return false
 		}
@@ -112,24 +134,22 @@ func (t *takeover) run(hijacked net.Conn) {
 		t.fail(err)
 		return
 	}
-	upstreamFD, err := t.up.detach(r.deps.Bridges)
+	s, upstreamFD, err := t.up.begin(r)
 	if err != nil {
 		eventloop.CloseFD(fd)
 		t.fail(err)
 		return
 	}
 	t.up.done(r)
-	r.setOptions(fd)
-	r.setOptions(upstreamFD)
-	w := r.workerOf(r.group.Next())
-	a := &arrival{
-		session: &session{w: w, flags: t.flags, key: t.key, home: t.home()}, client: fd, upstream: upstreamFD,
-		first: t.first, head: t.head, early: early,
-	}
-	if !w.loop.Post(a) {
-		a.session.leaveHome()
+	r.setClientOptions(fd)
+	s.flags, s.key, s.home = t.flags, t.key, t.home()
+	a := &arrival{session: s, client: fd, upstream: upstreamFD, call: t.up.call, first: t.first, head: t.head, early: early}
+	if !s.w.loop.Post(a) {
+		s.leaveHome()
 		eventloop.CloseFD(fd)
-		eventloop.CloseFD(upstreamFD)
+		if upstreamFD >= 0 {
+			eventloop.CloseFD(upstreamFD)
+		}
 		r.release()
 	}
 }
@@ -140,7 +160,7 @@ func (t *takeover) home() *home {
 		t.uncount()
 		return nil
 	}
-	return &home{shard: t.up.shard, ticket: t.ticket, told: t.policy, counted: true, farewell: t.up.answer.farewell}
+	return &home{shard: t.up.shard, ticket: t.ticket, told: t.policy, counted: true, farewell: t.up.answer.farewell, patience: parkPatience(t.r.cfg.ParkAfter)}
 }
 
 func (t *takeover) fail(err error) {

@@ -21,12 +21,13 @@ type session struct {
 
 	place  int32 // in worker.sessions
 	flags  flags
-	reason closeReason // once ending
 	key    uint32      // stands for its topic: ring.Key
+	talk   uint16      // of an event stream: bytes that its client has sent, who has nothing to say
+	reason closeReason // once ending
 }
 
 // flags are what kind of session it is, and how far it has come.
-type flags uint16
+type flags uint32
 
 const (
 	isWebSocket flags = 1 << iota // else an event stream
@@ -50,6 +51,8 @@ const (
 
 	isTLS    // the client's descriptor is a bridge's other end
 	isLegTLS // the leg's is
+
+	parked // it is served from feeds, and has no leg
 )
 
 func flagsOf(hs *handshake, up *upstream) (f flags) {
@@ -78,7 +81,8 @@ func ticksOf(ms int64) ticks { return ticks(ms >> 7) }
 // arrival is a session on its way to its loop.
 type arrival struct {
 	session          *session
-	client, upstream int    // descriptors
+	client, upstream int    // descriptors; upstream is -1 where the session has it already
+	call             *call  // then: who has asked for it
 	first            []byte // the answer's head, and behind it what else the upstream has sent
 	head             int    // length of the head
 	early            []byte // what the client has sent behind its handshake
@@ -90,14 +94,23 @@ func (a *arrival) Run() {
 	w := s.w
 	if err := w.loop.Add(&s.client, a.client, s); err != nil {
 		s.leaveHome()
-		eventloop.CloseFD(a.upstream)
+		if a.call != nil {
+			s.upstream.Close()
+		} else {
+			eventloop.CloseFD(a.upstream)
+		}
 		w.r.release()
 		w.r.metrics.closed[closeSetup].Add(1)
 		return
 	}
 	w.add(s)
 	s.moved = w.now()
-	if err := w.loop.Add(&s.upstream, a.upstream, s); err != nil {
+	if s.home != nil {
+		s.home.spoke = s.moved
+	}
+	if a.call != nil {
+		s.upstream.Handle(s)
+	} else if err := w.loop.Add(&s.upstream, a.upstream, s); err != nil {
 		s.close(closeSetup)
 		return
 	}
@@ -106,6 +119,9 @@ func (a *arrival) Run() {
 	s.hand(a.first[:a.head], a.first[a.head:])
 	if len(a.early) > 0 && s.client.Open() && !s.has(ending) {
 		s.handUp(a.early)
+	}
+	if a.call != nil && a.call.more && s.upstream.Open() { // its event has been
+		s.pumpDown()
 	}
 }
 
@@ -116,7 +132,7 @@ func (s *session) kind() flags { return s.flags & (isWebSocket | isLeg) }
 func (s *session) Ready(c *eventloop.Conn, ev eventloop.Event) {
 	if c == &s.client {
 		if ev&eventloop.Writable != 0 && s.waitsDown() && s.flushDown() {
-			s.pumpDown()
+			s.goOnDown()
 		}
 		if ev&eventloop.Readable != 0 {
 			s.pumpUp()
@@ -157,5 +173,9 @@ func (s *session) Sweep(c *eventloop.Conn, now int64) {
 		s.close(s.reason)
 	case !s.has(ending) && t-s.moved > w.idleTimeout:
 		s.upstreamGone(closeIdle)
+	case s.has(parked) && !s.has(ending):
+		s.mindParked(t)
+	default:
+		s.mayPark(t)
 	}
 }

@@ -173,8 +173,13 @@ func (r *Router) leaveSilent() {
 func (w *worker) leaveSilent() {
 	for i := len(w.sessions) - 1; i >= 0; i-- {
 		s := w.sessions[i]
-		if s.home != nil && !s.has(homeless|ending) && pulseState(s.home.shard.pulse.Load()) == pulseSilent {
+		if s.home != nil && !s.has(homeless|parked|ending) && pulseState(s.home.shard.pulse.Load()) == pulseSilent {
 			s.upstreamGone(closeLegLost)
+		}
+	}
+	for _, f := range w.feeds {
+		if f.conn.Open() && pulseState(f.home.shard.pulse.Load()) == pulseSilent {
+			f.lost()
 		}
 	}
 }
@@ -195,8 +200,10 @@ func (r *Router) listen(ctx context.Context, sh *shard) {
 		switch {
 		case errors.Is(err, errSilent):
 			sh.pulse.Store(uint32(pulseSilent))
-			if was != pulseSilent {
+			if was == pulseUp || was == pulseUnknown { // after a connection that broke it is gone, with its address, and has not hung
 				r.metrics.silent.Add(1)
+			}
+			if was != pulseSilent {
 				r.leaveSilent() // at once; watch sees to it for as long as it lasts
 			}
 		case was == pulseUp:

@@ -12,6 +12,7 @@ import (
 	"github.com/valyala/fasthttp"
 
 	"github.com/ringside-edge/ringside/internal/conformance"
+	"github.com/ringside-edge/ringside/internal/httphead"
 )
 
 // recorder is a static upstream that writes down every byte it gets, and answers the first head of a connection.
@@ -32,7 +33,7 @@ func recordAt(t *testing.T, id, reply string) *recorder {
 	}
 	if reply == "" {
 		reply = "HTTP/1.1 101 Switching Protocols\r\nConnection: Upgrade\r\nUpgrade: websocket\r\nSec-WebSocket-Accept: " +
-			acceptFor(conformance.Key) + "\r\n\r\n"
+			httphead.AcceptFor(conformance.Key) + "\r\n\r\n"
 	}
 	rec := &recorder{upstreamServer: &upstreamServer{t: t, id: id, static: true, ln: ln}, reply: reply}
 	var wg sync.WaitGroup

@@ -47,6 +47,15 @@ func (s *session) pumpDown() {
 	s.later(morePostedDown)
 }
 
+// goOnDown goes on where the client's socket was full.
+func (s *session) goOnDown() {
+	if s.has(parked) {
+		s.catchUp()
+		return
+	}
+	s.pumpDown()
+}
+
 // pumpUp hands on what the client has sent, likewise. When the upstream is done with, it only waits for the client's end.
 func (s *session) pumpUp() {
 	for range turn {
@@ -150,19 +159,40 @@ func (s *session) writeDown(b []byte) bool {
 	if len(b) == 0 {
 		return true
 	}
-	n := 0
+	n, ok := 0, true
 	if !s.waitsDown() {
-		var err error
-		if n, err = s.client.Write(b); err != nil {
-			s.close(closeClientError)
-			return false
-		}
-		s.w.counts.writes[toClient].add(1)
-		s.w.counts.bytes[toClient].add(uint64(n))
+		n, ok = s.tell(b)
 	}
-	if n < len(b) {
+	if ok && n < len(b) {
 		s.keepDown(b[n:])
 	}
+	return ok
+}
+
+// tell writes to the client, for whom nothing must wait, and returns how much its socket took. ok is false when the session has ended
+// over it.
+func (s *session) tell(b []byte) (n int, ok bool) {
+	n, err := s.client.Write(b)
+	if err != nil {
+		s.close(closeClientError)
+		return 0, false
+	}
+	s.w.counts.writes[toClient].add(1)
+	s.w.counts.bytes[toClient].add(uint64(n))
+	return n, true
+}
+
+// maxTalk is how much the client of an event stream may send, in bytes, who has nothing to say: as much as clients and proxies may
+// let slip, and nothing that could keep us busy.
+const maxTalk = 4 << 10
+
+// bears ends an event stream whose client sends and sends. It reports whether the session goes on.
+func (s *session) bears(n int) bool {
+	if n > maxTalk-int(s.talk) {
+		s.goAway(closeUnasked, s.w.r.crashDelay())
+		return false
+	}
+	s.talk += uint16(n)
 	return true
 }
 
@@ -171,9 +201,12 @@ func (s *session) handUp(b []byte) bool {
 	// An event stream's client has nothing to say: what it sends is no part of the exchange that was checked.
 	if s.has(ending) || !s.has(isWebSocket) || s.has(upstreamDeaf) && s.home == nil {
 		s.w.counts.dropped.add(uint64(len(b)))
-		return true
+		return s.has(ending|isWebSocket) || s.bears(len(b))
 	}
 	if s.home != nil {
+		if b = s.spoke(b); len(b) == 0 {
+			return s.client.Open()
+		}
 		s.keepUp(b)
 		return s.flushUp()
 	}

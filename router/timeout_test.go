@@ -14,36 +14,34 @@ import (
 func TestIdle(t *testing.T) {
 	bothLoops(t, func(t *testing.T, portable bool) {
 		g := gateway(t, "g1")
-		r := start(t, portable, func(c *Config, _ *Deps) { c.IdleTimeout = 1500 * time.Millisecond }, g)
+		r := start(t, portable, func(c *Config, _ *Deps) { c.IdleTimeout = time.Hour }, g)
 		idle, busy := r.open("a", wsHead, ""), r.open("b", wsHead, "")
 		idleFar, busyFar := g.session(), g.session()
 		if strings.Contains(busyFar.head, "/t/a") {
 			idleFar, busyFar = busyFar, idleFar
 		}
-		stop, stopped := make(chan struct{}), make(chan struct{})
-		go func() {
-			defer close(stopped)
-			tick := time.NewTicker(50 * time.Millisecond)
-			defer tick.Stop()
-			for {
-				select {
-				case <-tick.C:
-					busyFar.write(record(leg.Beacon, ""))
-				case <-stop:
-					return
+		pass := func(d time.Duration) { // as if nothing had moved for so long
+			r.r.onEveryLoop(func(w *worker) {
+				for _, s := range w.sessions {
+					s.moved -= ticksOf(d.Milliseconds())
 				}
-			}
-		}()
+			})
+		}
+		pass(40 * time.Minute)
+		busyFar.write(record(leg.Beacon, "") + record(leg.Data, "busy"))
+		busy.want("busy")
+		pass(40 * time.Minute)
 		if _, ok := sentAway(t, idle.rest(), false); !ok {
 			t.Error("the idle client was not sent away")
 		}
 		idle.conn.Close()
 		idleFar.end()
 		r.closedFor(closeIdle)
-		close(stop)
-		<-stopped
 		busyFar.write(record(leg.Data, "here"))
 		busy.want("here")
+		if n := r.value("closed_total", "reason="+closeIdle.String()); n != 1 {
+			t.Errorf("closed as idle: got %v, want 1", n)
+		}
 	})
 }
 

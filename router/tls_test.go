@@ -186,11 +186,16 @@ func TestTLSBehindBalancer(t *testing.T) {
 func TestBadTLSClients(t *testing.T) {
 	s := newSecured(t, bridge.Config{})
 	g := gateway(t, "g1")
-	r := start(t, false, func(c *Config, d *Deps) { s.on(c, d); c.HandshakeTimeout = 500 * time.Millisecond }, g)
+	r := start(t, false, func(c *Config, d *Deps) { s.on(c, d); c.HandshakeTimeout = patience }, g)
+	hasty := start(t, false, func(c *Config, d *Deps) { s.on(c, d); c.HandshakeTimeout = 500 * time.Millisecond }, g)
 	neighbour, _ := s.open(r, "a", wsHead, "")
 	far := g.session()
 	f := func(outcome string, do func(c *client)) {
 		t.Helper()
+		r := r
+		if outcome == "timeout" {
+			r = hasty // of all others: on a busy machine they are too late as well
+		}
 		before := s.value("handshakes_total", "outcome="+outcome)
 		do(r.connect())
 		eventually(t, "it is counted as "+outcome, func() bool { return s.value("handshakes_total", "outcome="+outcome) == before+1 })
@@ -224,7 +229,7 @@ func TestBadTLSClients(t *testing.T) {
 			t.Error("a certificate of nobody was believed")
 		}
 	})
-	eventually(t, "their places are free", func() bool { return r.value("http_connections") == 0 })
+	eventually(t, "their places are free", func() bool { return r.value("http_connections")+hasty.value("http_connections") == 0 })
 	far.write(record(leg.Data, "still here"))
 	neighbour.want("still here")
 }
@@ -360,6 +365,7 @@ func TestTLSHandOver(t *testing.T) {
 		}
 		old.empty()
 		old.stop()
+		next.r.onEveryLoop(func(*worker) {}) // its loop has taken the session in
 		if got := next.value("sessions_carried"); got != 1 {
 			t.Errorf("sessions_carried: got %v, want 1", got)
 		}

@@ -12,6 +12,7 @@ import (
 	"testing"
 	"time"
 
+	"github.com/ringside-edge/ringside/internal/httphead"
 	"github.com/ringside-edge/ringside/internal/position"
 	"github.com/ringside-edge/ringside/leg"
 )
@@ -187,7 +188,7 @@ func (f *far) answer(headers string) string {
 		return "HTTP/1.1 200 OK\r\nContent-Type: text/event-stream\r\nConnection: close\r\n" + headers + "\r\n"
 	}
 	return "HTTP/1.1 101 Switching Protocols\r\nConnection: Upgrade\r\nUpgrade: websocket\r\nSec-WebSocket-Accept: " +
-		acceptFor(f.req.Header.Get("Sec-WebSocket-Key")) + "\r\n" + headers + "\r\n"
+		httphead.AcceptFor(f.req.Header.Get("Sec-WebSocket-Key")) + "\r\n" + headers + "\r\n"
 }
 
 // replyWith answers with the same bytes to everybody.

@@ -6,6 +6,7 @@ import "slices"
 // read, so that it is one read's worth for the client, and for a leg that can be moved what [Config.MaxUnacked] allows.
 type waiting struct {
 	held []byte // of a leg: a record that is not whole yet
+	tail []byte // for the client, before down: the rest of an entry of a feed, read only
 	down []byte // for the client
 	up   []byte // for the upstream. What a leg that can be moved has taken stays until the gateway acknowledges it
 	lead int    // bytes at the beginning of up that are ours, not the client's: a resume block
@@ -22,7 +23,7 @@ type load struct {
 
 func (s *session) load() (l load) {
 	if wt := s.waiting; wt != nil {
-		l = load{len(wt.held) + len(wt.down) + len(wt.up), s.waitsDown(), s.waitsUp()}
+		l = load{len(wt.held) + len(wt.tail) + len(wt.down) + len(wt.up), s.waitsDown(), s.waitsUp()}
 	}
 	return l
 }
@@ -55,13 +56,15 @@ func (s *session) wait() *waiting {
 	return s.waiting
 }
 
-func (s *session) waitsDown() bool { return s.waiting != nil && len(s.waiting.down) > 0 }
+func (s *session) waitsDown() bool {
+	return s.waiting != nil && len(s.waiting.tail)+len(s.waiting.down) > 0
+}
 
 // waitsUp reports that the client must not be read: the upstream has not taken what it sent before, or not acknowledged
 // too much of it.
 func (s *session) waitsUp() bool {
 	wt := s.waiting
-	return wt != nil && (len(wt.up) > wt.sent && !s.has(homeless) || len(wt.up) >= s.w.r.cfg.MaxUnacked)
+	return wt != nil && (len(wt.up) > wt.sent && !s.has(homeless|parked) || len(wt.up) >= s.w.r.cfg.MaxUnacked)
 }
 
 // unsent is what the upstream is still to take.
@@ -83,6 +86,14 @@ func (s *session) keepDown(b []byte) {
 		wt.downSince = s.w.now()
 	}
 	wt.down = append(wt.down, b...)
+	s.settle(was)
+}
+
+// keepTail is keepDown for the rest of what is shared, and which is not copied. Nothing may wait for the client yet.
+func (s *session) keepTail(b []byte) {
+	was := s.load()
+	wt := s.wait()
+	wt.tail, wt.downSince = b, s.w.now()
 	s.settle(was)
 }
 
@@ -157,22 +168,26 @@ func (s *session) forget() {
 	s.settle(was)
 }
 
-// flushDown writes what waits for the client. It reports whether the upstream can be read on.
+// flushDown writes what waits for the client. It reports whether to go on with what comes behind it.
 func (s *session) flushDown() bool {
-	n, err := s.client.Write(s.waiting.down)
-	if err != nil {
-		s.close(closeClientError)
-		return false
+	was, wt, moved := s.load(), s.waiting, false
+	for _, b := range []*[]byte{&wt.tail, &wt.down} {
+		if len(*b) == 0 {
+			continue
+		}
+		n, ok := s.tell(*b)
+		if !ok {
+			return false
+		}
+		moved = moved || n > 0
+		if *b = (*b)[n:]; len(*b) > 0 {
+			break
+		}
+		*b = nil
 	}
-	s.w.counts.writes[toClient].add(1)
-	s.w.counts.bytes[toClient].add(uint64(n))
-	was := s.load()
-	if n > 0 {
+	if moved {
 		s.moved = s.w.now()
-		s.waiting.downSince = s.moved
-	}
-	if s.waiting.down = s.waiting.down[n:]; len(s.waiting.down) == 0 {
-		s.waiting.down = nil
+		wt.downSince = s.moved
 	}
 	s.settle(was)
 	switch {
@@ -187,7 +202,7 @@ func (s *session) flushDown() bool {
 
 // flushUp writes what the upstream is to take. It reports whether the client can be read on.
 func (s *session) flushUp() bool {
-	if s.unsent() == 0 || s.has(homeless|upstreamDeaf) {
+	if s.unsent() == 0 || s.has(homeless|parked|upstreamDeaf) {
 		return !s.waitsUp()
 	}
 	n, err := s.upstream.Write(s.waiting.up[s.waiting.sent:])

@@ -14,6 +14,8 @@ type worker struct {
 	read     int     // bytes that one read takes at most
 	spare    []*waiting
 	carriers map[*session]carrier // of those that a predecessor's bridge carries; nil as a rule
+	feeds    map[uint64]*feed     // by their offers' keys
+	out      []byte               // scratch: several entries of a feed, for one session
 	rebalancing
 
 	idleTimeout, writeTimeout, grace ticks
@@ -21,7 +23,7 @@ type worker struct {
 
 func newWorker(r *Router, l *eventloop.Loop) *worker {
 	return &worker{
-		r: r, loop: l, counts: &counts{}, read: readBuffer,
+		r: r, loop: l, counts: &counts{}, read: readBuffer, feeds: make(map[uint64]*feed),
 		idleTimeout: ticksOf(r.cfg.IdleTimeout.Milliseconds()), writeTimeout: ticksOf(r.cfg.WriteTimeout.Milliseconds()),
 		grace: ticksOf(closeGrace.Milliseconds()),
 	}
@@ -40,7 +42,7 @@ func (w *worker) add(s *session) {
 func (w *worker) remove(s *session) {
 	if _, ok := w.carriers[s]; ok {
 		delete(w.carriers, s)
-		w.counts.carried.sub(1)
+		w.counts.carried.dec()
 	}
 	last := len(w.sessions) - 1
 	w.sessions[s.place] = w.sessions[last]

@@ -12,7 +12,8 @@ import (
 // collectEvery is how often groups of shards that are gone are looked for. What is gone twice in a row is destroyed.
 const collectEvery = time.Minute
 
-// collect destroys the groups that shards have left behind which died and did not come back, in the slots that this shard owns.
+// collect destroys the groups that shards have left behind which died and did not come back, in the slots that this shard owns, and
+// this shard's own where it needs none.
 func (t *Tailer) collect(ctx context.Context) {
 	if t.cfg.Members == nil {
 		return
@@ -46,7 +47,11 @@ func (t *Tailer) collectOnce(ctx context.Context, suspects map[string]bool) map[
 			field := info["name"]
 			name, _ := field.ToString()
 			shard, ours := strings.CutPrefix(name, groupPrefix)
-			if !ours || shard == t.cfg.Shard || slices.Contains(members, shard) {
+			stays := slices.Contains(members, shard)
+			if shard == t.cfg.Shard {
+				stays = !t.cfg.Plain
+			}
+			if !ours || stays {
 				continue
 			}
 			which := Key(slot) + " " + name
@@ -56,7 +61,7 @@ func (t *Tailer) collectOnce(ctx context.Context, suspects map[string]bool) map[
 			}
 			if err = c.Do(op, c.B().XgroupDestroy().Key(Key(slot)).Group(name).Build()).Error(); err == nil {
 				t.c.metrics.collected.Add(1)
-				t.c.log.Info("destroyed the consumer group of a shard that is gone", zap.Int("slot", slot), zap.String("group", name))
+				t.c.log.Info("destroyed a consumer group that nobody reads through any more", zap.Int("slot", slot), zap.String("group", name))
 			}
 		}
 		cancel()

@@ -199,7 +199,7 @@ func TestOneLossIsOneEpoch(t *testing.T) {
 // What was trimmed while the tail was away shows as a jump within the epoch.
 func TestTrimmedWhileAway(t *testing.T) {
 	s := testcluster.NewRedis(t, false)
-	c := ready(t, start(t, Config{URL: s.URL(), OpTimeout: 200 * time.Millisecond}))
+	c := ready(t, start(t, Config{URL: s.URL()}))
 	slot := publish(t, c, "finals", "0").Slot
 	h, tl := tailOf(t, c, followed, slot)
 	r := s.Dial(t)

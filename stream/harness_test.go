@@ -18,7 +18,8 @@ import (
 	"github.com/ringside-edge/ringside/internal/topic"
 )
 
-func TestMain(m *testing.M) { goleak.VerifyTestMain(m) }
+// The client of a Cluster sleeps for seconds before it asks for the slots once more, and its Close does not end that.
+func TestMain(m *testing.M) { goleak.VerifyTestMain(testcluster.Settling(m)) }
 
 // both runs a test on a real Redis and on the embedded one.
 func both(t *testing.T, f func(t *testing.T, url string)) {
@@ -26,7 +27,8 @@ func both(t *testing.T, f func(t *testing.T, url string)) {
 	t.Run("embedded", func(t *testing.T) { f(t, "redis://"+miniredis.RunT(t).Addr()) })
 }
 
-// start runs a client until the test ends.
+// start runs a client until the test ends. It is patient, unless cfg says otherwise: that a command takes long on a busy machine is
+// not what a test is about.
 func start(t testing.TB, cfg Config) *Client {
 	t.Helper()
 	return startWith(t, cfg, zap.NewNop())
@@ -34,6 +36,9 @@ func start(t testing.TB, cfg Config) *Client {
 
 func startWith(t testing.TB, cfg Config, log *zap.Logger) *Client {
 	t.Helper()
+	if cfg.OpTimeout == 0 {
+		cfg.OpTimeout = testcluster.Limit()
+	}
 	c, err := New(cfg, log)
 	if err != nil {
 		t.Fatal(err)
@@ -143,7 +148,7 @@ func (h *heard) started(slot int) int {
 // wait waits until ok holds; ok is called with the lock held.
 func (h *heard) wait(what string, ok func() bool) {
 	h.t.Helper()
-	deadline := time.After(30 * time.Second)
+	deadline := time.After(testcluster.Limit())
 	for {
 		h.mu.Lock()
 		done := ok()
@@ -178,7 +183,7 @@ func (k kind) want(tl *Tailer, slots ...int) {
 func tailOf(t *testing.T, c *Client, k kind, slots ...int) (*heard, *Tailer) {
 	t.Helper()
 	h := newHeard(t)
-	tl := c.NewTailer(TailConfig{Sink: h, Shard: "g1"})
+	tl := c.NewTailer(TailConfig{Sink: h, Shard: "g1", Linger: 2 * time.Millisecond})
 	k.want(tl, slots...)
 	_ = run(t, h, tl, len(slots))
 	return h, tl

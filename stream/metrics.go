@@ -36,6 +36,8 @@ type metrics struct {
 	watchErrors   atomic.Uint64
 	reads         atomic.Uint64
 	entries       atomic.Uint64
+	lingers       atomic.Uint64
+	lingered      atomic.Uint64 // ns
 
 	mu       sync.Mutex
 	poisonAt [topic.Slots]position.ID // guarded by mu: the newest poisonous entry that was reported
@@ -141,6 +143,7 @@ var counters = []struct {
 	{desc("watch_errors_total", "Looks at the tailed streams that Redis did not answer."), func(m *metrics) *atomic.Uint64 { return &m.watchErrors }},
 	{desc("reads_total", "Blocking reads that were answered."), func(m *metrics) *atomic.Uint64 { return &m.reads }},
 	{desc("entries_total", "Entries read by tails."), func(m *metrics) *atomic.Uint64 { return &m.entries }},
+	{desc("lingers_total", "Times that a tail has lingered before it read on, because entries came one by one and fast."), func(m *metrics) *atomic.Uint64 { return &m.lingers }},
 }
 
 // Of each tailed slot: at most 256 series each.
@@ -148,6 +151,7 @@ var counters = []struct {
 //nolint:gochecknoglobals // see above
 var (
 	descUp         = desc("up", "1 while Redis answers.")
+	descLingered   = desc("lingered_seconds_total", "Time that tails have lingered before they read on.")
 	descLag        = slotDesc("lag_entries", "Entries of an owned slot's stream that its tail has not read yet.")
 	descLagSeconds = slotDesc("lag_seconds", "How far the tail of a slot is behind the newest entry of the stream.")
 	descWatermark  = slotDesc("watermark_age_seconds", "Age of the newest instant up to which all of a slot is known to have been read.")
@@ -164,8 +168,20 @@ func slotDesc(name, help string) *prometheus.Desc {
 	return prometheus.NewDesc("ringside_stream_"+name, help, []string{"slot"}, nil)
 }
 
-// Describe implements prometheus.Collector.
-func (c *Client) Describe(ch chan<- *prometheus.Desc) { prometheus.DescribeByCollect(c, ch) }
+// Describe implements prometheus.Collector. It names the metrics of slots too, of which there may be none yet.
+func (c *Client) Describe(ch chan<- *prometheus.Desc) {
+	for _, k := range counters {
+		ch <- k.desc
+	}
+	for _, d := range []*prometheus.Desc{
+		descUp, descLingered, descLag, descLagSeconds, descWatermark, descPending, descWindow, descLength,
+	} {
+		ch <- d
+	}
+	c.metrics.publishes.Describe(ch)
+	c.metrics.duration.Describe(ch)
+	c.metrics.poisoned.Describe(ch)
+}
 
 // Collect implements prometheus.Collector.
 func (c *Client) Collect(ch chan<- prometheus.Metric) {
@@ -177,6 +193,7 @@ func (c *Client) Collect(ch chan<- prometheus.Metric) {
 		up = 0
 	}
 	ch <- prometheus.MustNewConstMetric(descUp, prometheus.GaugeValue, up)
+	ch <- prometheus.MustNewConstMetric(descLingered, prometheus.CounterValue, time.Duration(c.metrics.lingered.Load()).Seconds())
 	c.metrics.publishes.Collect(ch)
 	c.metrics.duration.Collect(ch)
 	c.metrics.poisoned.Collect(ch)

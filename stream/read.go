@@ -18,8 +18,8 @@ const (
 	readBytes = 4 << 20         // about how many bytes of a slot it shall take
 )
 
-// read waits for entries and hands them on.
-func (r *reader) read(ctx context.Context, conn rueidis.DedicatedClient) error {
+// read waits for entries and hands them on. few means that it brought some, and all that there were.
+func (r *reader) read(ctx context.Context, conn rueidis.DedicatedClient) (few bool, err error) {
 	// A Redis that stops without a word must not hold the read for ever.
 	op, cancel := context.WithTimeout(ctx, blockFor+r.t.c.cfg.OpTimeout)
 	defer cancel()
@@ -28,42 +28,45 @@ func (r *reader) read(ctx context.Context, conn rueidis.DedicatedClient) error {
 	if r.kind == followed {
 		cmds = append(cmds, conn.B().Get().Key(epochKey(r.order[0].slot)).Build())
 	}
+	cmds = append(cmds, r.guardCommands(conn)...)
 	results := conn.DoMulti(op, cmds...)
 	for _, res := range results[:len(before)] {
 		if err := res.Error(); err != nil {
-			return fmt.Errorf("XACK or PEXPIRE: %w", err)
+			return false, fmt.Errorf("XACK or PEXPIRE: %w", err)
 		}
 	}
 	got, err := streams(results[len(before)])
 	if err != nil {
-		return err
+		return false, err
 	}
 	if r.kind == followed {
 		if err := r.order[0].stands(results[len(before)+1]); err != nil {
-			return err
+			return false, err
 		}
 	}
 	r.t.c.metrics.reads.Add(1)
 	if err := r.woken(conn, got); err != nil {
-		return err
+		return false, err
 	}
 	if r.kind == owned && len(got) > 0 {
-		if err := r.guard(ctx, conn, got); err != nil {
-			return err
+		if err := r.guard(ctx, conn, got, results[len(before)+1:]); err != nil {
+			return false, err
 		}
 	}
 	if err := r.checkTrimmed(ctx, conn, got); err != nil {
-		return err
+		return false, err
 	}
 	if fault.Enabled {
 		fault.Stall()
 	}
+	few = len(got) > 0
 	for key, msgs := range got {
+		few = few && len(msgs) < r.asked
 		if err := r.hand(ctx, r.byKey[key], msgs); err != nil {
-			return fmt.Errorf("%s: %w", key, err)
+			return false, fmt.Errorf("%s: %w", key, err)
 		}
 	}
-	return nil
+	return few, nil
 }
 
 // stands looks at the tail's epoch as it was right after a read. A Redis that was emptied, and written to since, gives a plain read
@@ -98,7 +101,8 @@ func (r *reader) readCommand(conn rueidis.DedicatedClient) rueidis.Completed {
 	} else {
 		r.ids = append(r.ids, r.wake.String())
 	}
-	return cmd.Args("COUNT", strconv.Itoa(r.count()), "BLOCK", millis(blockFor), "STREAMS").Keys(r.keys...).Args(r.ids...).Blocking()
+	r.asked = r.count()
+	return cmd.Args("COUNT", strconv.Itoa(r.asked), "BLOCK", millis(blockFor), "STREAMS").Keys(r.keys...).Args(r.ids...).Blocking()
 }
 
 // woken takes the wake stream's entries out of what was read.

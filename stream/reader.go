@@ -24,7 +24,7 @@ type reader struct {
 	first   int    // slots first to first+t.width
 	wakeKey string // a stream of our own among those that are read: an entry ends a blocked read
 	kicked  chan struct{}
-	changed chan struct{} // for a reader that has nothing to read
+	changed chan struct{} // for a reader that reads nothing at present
 
 	doubt atomic.Bool // the tails have to be placed anew
 
@@ -37,7 +37,12 @@ type reader struct {
 	wake    position.ID // how far the wake stream was read
 	renewed time.Time   // when the wake stream's expiry was put off last
 	sizes   int         // running mean of the size of payloads, bytes
+	asked   int         // entries of a slot that the last read took at most
 	failing bool        // the last attempt failed
+	pace    pace
+
+	last   []string // keys of the slots that the last read brought which brought any; of owned slots
+	steady bool     // those were among the ones that the read before that had brought
 
 	// What a read needs, laid out anew when the tails change.
 	order []*tail
@@ -51,16 +56,21 @@ func newReader(t *Tailer, first int, k kind) *reader {
 	return &reader{
 		t: t, kind: k, first: first, wakeKey: tag(first) + "wake:" + t.boot + name,
 		kicked: make(chan struct{}, 1), changed: make(chan struct{}, 1), tails: make(map[int]*tail),
+		pace: pace{most: t.cfg.Linger},
 	}
 }
 
 // kick has the reader look at what is wanted.
 func (r *reader) kick() {
-	for _, ch := range []chan struct{}{r.kicked, r.changed} {
-		select {
-		case ch <- struct{}{}:
-		default:
-		}
+	note(r.kicked)
+	note(r.changed)
+}
+
+// note leaves a note in ch, unless there is one.
+func note(ch chan struct{}) {
+	select {
+	case ch <- struct{}{}:
+	default:
 	}
 }
 
@@ -137,6 +147,7 @@ func (r *reader) lose(t *tail, err error) {
 // interrupt ends the read that is under way, if any, and has all tails placed anew.
 func (r *reader) interrupt() {
 	r.doubt.Store(true)
+	note(r.changed)
 	r.mu.Lock()
 	defer r.mu.Unlock()
 	if r.conn != nil {
@@ -154,6 +165,10 @@ func (r *reader) session(ctx context.Context) error {
 	}()
 	r.doubt.Store(false) // they are all placed now
 	for ctx.Err() == nil {
+		select {
+		case <-r.changed: // it is looked at now
+		default:
+		}
 		if err := r.sync(ctx); err != nil {
 			return err
 		}
@@ -167,11 +182,15 @@ func (r *reader) session(ctx context.Context) error {
 			}
 			continue
 		}
-		if err := r.read(ctx, r.conn); err != nil {
+		few, err := r.read(ctx, r.conn)
+		if err != nil {
 			r.conn.Close()
 			return err
 		}
 		r.failing = false
+		if few {
+			r.linger(ctx)
+		}
 	}
 	return ctx.Err()
 }
@@ -316,6 +335,7 @@ func (r *reader) start(ctx context.Context, fresh []*tail) error {
 
 // layOut prepares what every read needs of the tails.
 func (r *reader) layOut() {
+	r.last, r.steady = nil, false
 	r.order = slices.SortedFunc(maps.Values(r.tails), func(a, b *tail) int { return a.slot - b.slot })
 	r.keys, r.byKey = nil, make(map[string]*tail, len(r.order))
 	for _, t := range r.order {

@@ -184,7 +184,7 @@ func TestClusterLostTail(t *testing.T) {
 	}
 	epochs := w.epochs()
 	falls.CutReplicas(t)
-	p := publish(t, w.pub, topics[g], "lost")
+	p := publishSurelyAs(t, w.pub, Message{Topic: topics[g], ID: "lost", Payload: []byte("lost")})
 	w.wantPayloads(t, topics[g], "1", "lost")
 	rc.KillMaster(t, falls)
 	w.each(func(h *heard) { wantNewEpochOf(t, h, p) })

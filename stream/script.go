@@ -20,8 +20,8 @@ type call struct{ keys, args []string }
 //
 // enter returns the value of an epoch key, which it makes, together with the epoch's mark, when there is none: "<epoch> <ID of
 // the mark>". less compares entry IDs. solid is the ID of the last entry up to e that is no beacon, which a beacon names; sum is
-// what stands for an entry's content. add adds an entry and trims the stream, by time and by length; it returns the entry's ID
-// and how many entries the length cost.
+// what stands for an entry's content. add adds an entry, trims the stream by time, and returns the entry's ID; brake trims it by
+// length, once for all that a run has added, and returns how many entries that cost.
 const prelude = `
 if redis.replicate_commands then redis.replicate_commands() end
 local function begin(stream, key, new)
@@ -47,10 +47,14 @@ local function solid(e)
   return e[2][1] == 'beacon' and string.match(e[2][2], ' (.+)$') or e[1]
 end
 local function sum(e) return e and redis.sha1hex(table.concat(e[2], '\0')) or '' end
-local function add(stream, retention, most, ...)
-  local id = redis.call('XADD', stream, 'MINID', '~', digits(math.max(0, now() - retention)), '*', ...)
-  if redis.call('XLEN', stream) <= most + 0 then return id, 0 end
-  return id, redis.call('XTRIM', stream, 'MAXLEN', '~', most)
+local oldest
+local function add(stream, retention, ...)
+  oldest = oldest or digits(math.max(0, now() - retention))
+  return redis.call('XADD', stream, 'MINID', '~', oldest, '*', ...)
+end
+local function brake(stream, most)
+  if redis.call('XLEN', stream) <= most + 0 then return 0 end
+  return redis.call('XTRIM', stream, 'MAXLEN', '~', most)
 end
 local function added(stream)
   local info = redis.pcall('XINFO', 'STREAM', stream)

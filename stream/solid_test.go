@@ -5,6 +5,7 @@ import (
 	"testing"
 	"time"
 
+	"github.com/ringside-edge/ringside/internal/position"
 	"github.com/ringside-edge/ringside/internal/testcluster"
 	"github.com/ringside-edge/ringside/internal/topic"
 )
@@ -32,24 +33,28 @@ func TestLostBeacons(t *testing.T) {
 		tl := c.NewTailer(TailConfig{Sink: h, Shard: "g1", Beacon: 50 * time.Millisecond})
 		k.want(tl, slot)
 		run(t, h, tl, 1)
+		message, err := position.ParseID(far + "-0") // the last one that is no beacon
+		if err != nil {
+			t.Fatal(err)
+		}
 		want := []string{}
 		for i := range 5 {
 			starts := 0
-			h.wait("there are beacons", func() bool { starts = h.starts[slot]; return h.at[slot].ID.Seq > uint64(3*i+2) })
+			h.wait("there are beacons behind the last message", func() bool { starts = h.starts[slot]; return message.Next().Less(h.at[slot].ID) })
 			epoch := h.stands(slot).Epoch
 			if n := do(t, r, "EVAL", lose, "1", Key(slot), finalsGroup); n == int64(0) {
 				t.Fatal("there were no beacons to lose")
 			}
 			h.wait("the tail has begun again", func() bool { return h.starts[slot] > starts && !h.lost[slot] })
 			want = append(want, strconv.Itoa(i))
-			publish(t, c, "finals", want[i])
+			message = publish(t, c, "finals", want[i]).Position.ID
 			h.wantPayloads("finals", want...)
 			if got := h.stands(slot).Epoch; got != epoch || c.metrics.epochs.Load() != 0 {
 				t.Fatalf("got epoch %x, want %x: only beacons were lost", got, epoch)
 			}
 		}
 		starts, epoch := h.started(slot), h.stands(slot).Epoch
-		h.wait("there is a beacon", func() bool { return h.at[slot].ID.Seq > 20 })
+		h.wait("there are beacons", func() bool { return message.Next().Less(h.at[slot].ID) }) // so that the next entry is below the last
 		do(t, r, "EVAL", lose, "1", Key(slot), finalsGroup)
 		do(t, r, "XADD", Key(slot), "*", "topic", "finals", "payload", "unseen")
 		h.wait("the tail has begun again", func() bool { return h.starts[slot] > starts && !h.lost[slot] })

@@ -40,7 +40,7 @@ type tail struct {
 type Stats struct {
 	At      position.Position // how far the tail has come
 	Seen    time.Time         // when the last entry came, beacons included
-	Owned   bool              // read through the shard's group
+	Owned   bool              // read as the shard's own: through its group, where it has one
 	Stands  bool              // the tail reads
 	First   position.ID       // the oldest entry of the stream
 	Last    position.ID       // the newest
@@ -69,7 +69,8 @@ func (t *Tailer) Stats(slot int) (s Stats, ok bool) {
 	tl.mu.Lock()
 	defer tl.mu.Unlock()
 	s = tl.stats
-	s.At, s.Seen, s.Owned = tl.at, tl.seen, tl.had.kind == owned
+	s.At, s.Seen = tl.at, tl.seen
+	s.Owned = tl.had.kind == owned || t.cfg.Plain && t.wanted[slot] == owned
 	s.Stands = !tl.lost
 	return s, true
 }

@@ -32,6 +32,8 @@ type TailConfig struct {
 	Shard   string          // whose group reads the owned slots; required when there are any
 	Sink    Sink            // required
 	Beacon  time.Duration   // 1s: a slot that has been quiet for so long gets a beacon from its owner, for twice as long from others
+	Linger  time.Duration   // 0: for so long a read may wait, where entries come one by one and fast, so that it brings several
+	Plain   bool            // owned slots are followed by plain reads as well: without groups and acknowledgements
 	Members func() []string // the shards there are: groups of others are collected; nil collects none
 }
 
@@ -131,7 +133,7 @@ func (t *Tailer) Want(own, follow []int) {
 // kindOf is how a slot is to be read at present; with mu held.
 func (t *Tailer) kindOf(slot int, now time.Time) kind {
 	k := t.wanted[slot]
-	if k == owned && now.Before(t.contested[slot]) {
+	if k == owned && (t.cfg.Plain || now.Before(t.contested[slot])) {
 		return followed
 	}
 	return k

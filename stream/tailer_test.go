@@ -7,6 +7,7 @@ import (
 	"testing"
 	"time"
 
+	"github.com/prometheus/client_golang/prometheus"
 	"github.com/prometheus/client_golang/prometheus/testutil"
 
 	"github.com/ringside-edge/ringside/internal/testcluster"
@@ -75,7 +76,7 @@ func TestTailGoesOnAfterARestart(t *testing.T) {
 		c := ready(t, start(t, Config{URL: s.URL(), OpTimeout: 500 * time.Millisecond}))
 		h, _ := tailOf(t, c, k, allSlots()...)
 		slot := topic.Slot("finals")
-		publish(t, c, "finals", "1")
+		publishSurely(t, c, "finals", "1")
 		h.wantPayloads("finals", "1")
 		s.Kill()
 		h.wait("the tail is lost", func() bool { return h.lost[slot] })
@@ -270,8 +271,13 @@ func TestAgeOfAnUnplacedTail(t *testing.T) {
 	if n := ages(); n != 0 {
 		t.Errorf("got %d ages of slots that are not placed, want none", n)
 	}
+	reg := prometheus.NewPedanticRegistry()
+	reg.MustRegister(c)
 	resume(t, s)
 	testcluster.Soon(t, "the slot is placed, and has an age", func() bool { return ages() == 1 })
+	if _, err := reg.Gather(); err != nil {
+		t.Errorf("what the slots have since the registration was not announced: %v", err)
+	}
 }
 
 // stuck is a Sink that takes nothing for as long as somebody holds its gate.

@@ -15,34 +15,45 @@ import (
 
 // watchScript looks at the streams of one group of slots. To those that are to have a beacon it adds one, provided that the stream
 // is still in the tail's epoch and reaches to where the tail stands; if it is not, data was lost. It returns for
-// each stream the value of its epoch key, its first and last entry, its length, how many entries were ever added to it, and how many
-// are pending in the group.
+// each stream the value of its epoch key and its last entry, and, when it is to measure them, its first entry, its length, how many
+// entries were ever added to it, and how many are pending in the group.
 //
-// KEYS: stream and epoch key of each slot. ARGV: new epoch, consumer group or "", retention in ms, greatest length; then for each
-// slot the epoch and the position of its tail, and "1" for a beacon.
+// KEYS: stream and epoch key of each slot. ARGV: new epoch, consumer group or "", retention in ms, greatest length, "1" to measure; then
+// for each slot the epoch and the position of its tail, and "1" for a beacon.
 //
 //nolint:gochecknoglobals // a constant
 var watchScript = newScript(`
 local found = {}
 for i = 1, #KEYS / 2 do
   local stream, key = KEYS[2 * i - 1], KEYS[2 * i]
-  local epoch, at, beacon = ARGV[3 * i + 2], ARGV[3 * i + 3], ARGV[3 * i + 4]
+  local epoch, at, beacon = ARGV[3 * i + 3], ARGV[3 * i + 4], ARGV[3 * i + 5]
   local v = enter(stream, key, ARGV[1])
   local last = redis.call('XREVRANGE', stream, '+', '-', 'COUNT', 1)[1]
   local top = last and last[1] or '0-0'
   if last and beacon == '1' and string.match(v, '^%d+') == epoch and not less(top, at) then
-    top = add(stream, ARGV[3], ARGV[4], 'beacon', epoch .. ' ' .. solid(last))
+    top = add(stream, ARGV[3], 'beacon', epoch .. ' ' .. solid(last))
+    brake(stream, ARGV[4])
   end
-  local first = redis.call('XRANGE', stream, '-', '+', 'COUNT', 1)[1]
-  local pending = 0
-  if ARGV[2] ~= '' then
-    local p = redis.pcall('XPENDING', stream, ARGV[2])
-    pending = p[1] or 0
+  found[i] = {v, top}
+  if ARGV[5] == '1' then
+    local first = redis.call('XRANGE', stream, '-', '+', 'COUNT', 1)[1]
+    local pending = 0
+    if ARGV[2] ~= '' then
+      local p = redis.pcall('XPENDING', stream, ARGV[2])
+      pending = p[1] or 0
+    end
+    found[i] = {v, top, first and first[1] or '0-0', digits(redis.call('XLEN', stream)), digits(added(stream)), digits(pending)}
   end
-  found[#found + 1] = {v, first and first[1] or '0-0', top, digits(redis.call('XLEN', stream)), digits(added(stream)), digits(pending)}
 end
 return found
 `)
+
+// watchArgs is how many of its arguments are of no slot.
+const watchArgs = 5
+
+// measureEvery is at which look a group of slots is measured: what only people and graphs ask for need not be known each second, and
+// is the larger part of what a look costs Redis.
+const measureEvery = 5
 
 // watch looks at all tailed streams, and at the servers' clocks, once per beacon interval.
 func (t *Tailer) watch(ctx context.Context) {
@@ -55,7 +66,7 @@ func (t *Tailer) watch(ctx context.Context) {
 	tick := time.NewTicker(t.cfg.Beacon)
 	defer tick.Stop()
 	changes := t.c.changes.Load()
-	for {
+	for look := 0; ; look++ {
 		select {
 		case <-ctx.Done():
 			return
@@ -66,7 +77,7 @@ func (t *Tailer) watch(ctx context.Context) {
 			t.interruptAll()
 		}
 		t.kickContested()
-		if err := errors.Join(t.compareClocks(ctx), t.look(ctx)); err != nil && ctx.Err() == nil {
+		if err := errors.Join(t.compareClocks(ctx), t.look(ctx, look)); err != nil && ctx.Err() == nil {
 			t.c.metrics.watchErrors.Add(1)
 			t.c.suspect(err)
 			t.c.log.Debug("cannot look at the streams", zap.Error(err))
@@ -102,8 +113,8 @@ func (t *Tailer) kickContested() {
 	}
 }
 
-// look looks at all groups of slots in which one is tailed, in one round trip to each server.
-func (t *Tailer) look(ctx context.Context) error {
+// look looks at all groups of slots in which one is tailed, in one round trip to each server. It is the look-th time.
+func (t *Tailer) look(ctx context.Context, look int) error {
 	c, err := t.c.client()
 	if err != nil {
 		return err
@@ -114,7 +125,7 @@ func (t *Tailer) look(ctx context.Context) error {
 	var looked [][]*tail
 	now := time.Now()
 	for first := 0; first < topic.Slots; first += groupSize {
-		if tails, one := t.lookAt(first, now); len(tails) > 0 {
+		if tails, one := t.lookAt(first, look, now); len(tails) > 0 {
 			looked, calls = append(looked, tails), append(calls, one)
 		}
 	}
@@ -126,13 +137,14 @@ func (t *Tailer) look(ctx context.Context) error {
 	return err
 }
 
-// lookAt is how to look at a group of slots.
-func (t *Tailer) lookAt(first int, now time.Time) (tails []*tail, c call) {
+// lookAt is how to look at a group of slots, the look-th time.
+func (t *Tailer) lookAt(first, look int, now time.Time) (tails []*tail, c call) {
 	group := ""
-	if t.cfg.Shard != "" {
+	if t.cfg.Shard != "" && !t.cfg.Plain {
 		group = t.group
 	}
-	c.args = []string{newEpoch(), group, millis(t.c.cfg.Retention), strconv.FormatInt(t.c.cfg.MaxLen, 10)}
+	c.args = []string{newEpoch(), group, millis(t.c.cfg.Retention), strconv.FormatInt(t.c.cfg.MaxLen, 10), ""}
+	measure := (look+first/groupSize)%measureEvery == 0 // some of the groups at each look
 	t.mu.Lock()
 	defer t.mu.Unlock()
 	for slot := first; slot < first+groupSize; slot++ {
@@ -147,6 +159,7 @@ func (t *Tailer) lookAt(first int, now time.Time) (tails []*tail, c call) {
 		tl.mu.Lock()
 		at, lost := tl.at, tl.lost
 		due := tl.due || now.Sub(tl.seen) >= quiet-quiet/4
+		measure = measure || tl.stats.First.IsZero()
 		tl.mu.Unlock()
 		if at.Epoch == 0 {
 			continue
@@ -159,6 +172,9 @@ func (t *Tailer) lookAt(first int, now time.Time) (tails []*tail, c call) {
 		tails = append(tails, tl)
 		c.keys = append(c.keys, Key(slot), epochKey(slot))
 		c.args = append(c.args, formatEpoch(at.Epoch), at.ID.String(), beacon)
+	}
+	if measure {
+		c.args[watchArgs-1] = "1"
 	}
 	return tails, c
 }
@@ -173,7 +189,7 @@ func (t *Tailer) found(tails []*tail, c call, res rueidis.RedisResult) error {
 		return errors.New("the watch script was answered in a way that is not understood")
 	}
 	for i, tl := range tails {
-		asked := c.args[4+3*i:]
+		asked := c.args[watchArgs+3*i:]
 		at, err := position.ParseID(asked[1])
 		if err != nil {
 			return err
@@ -201,26 +217,29 @@ func (t *tail) found(m rueidis.RedisMessage) (epoch uint32, err error) {
 	if err != nil {
 		return 0, err
 	}
-	if len(f) != 6 {
+	measured := len(f) == 6
+	if len(f) != 2 && !measured {
 		return 0, errors.New("the watch script was answered in a way that is not understood")
 	}
-	var s Stats
-	var errs [5]error
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	s, added := t.stats, int64(0)
+	var errs [4]error
 	epoch, _, errs[0] = parseEpoch(f[0])
-	s.First, errs[1] = position.ParseID(f[1])
-	s.Last, errs[2] = position.ParseID(f[2])
-	var added int64
-	for i, n := range []*int64{&s.Length, &added, &s.Pending} {
-		if *n, err = strconv.ParseInt(f[3+i], 10, 64); err != nil {
-			errs[3] = err
+	s.Last, errs[1] = position.ParseID(f[1])
+	if measured {
+		s.First, errs[2] = position.ParseID(f[2])
+		for i, n := range []*int64{&s.Length, &added, &s.Pending} {
+			if *n, err = strconv.ParseInt(f[3+i], 10, 64); err != nil {
+				errs[3] = err
+			}
 		}
 	}
 	if err := errors.Join(errs[:]...); err != nil {
 		return 0, err
 	}
-	t.mu.Lock()
-	defer t.mu.Unlock()
 	switch {
+	case !measured:
 	case added < 0 || t.base < 0 && s.Last != t.at.ID:
 		s.Lag = -1
 	case t.at.ID == s.Last: // it has all there is

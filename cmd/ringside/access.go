@@ -15,8 +15,8 @@ import (
 
 // newAccess makes a gateway's guard. What a topic demands say the rules, and for those of which they say nothing the settings. On an
 // error nothing is left open.
-func newAccess(cfg config.Auth, rules *topicrule.Rules, log *zap.Logger) (*gateway.Access, error) {
-	guard, err := newGuard(cfg, log)
+func newAccess(cfg config.Auth, cable config.Cable, rules *topicrule.Rules, log *zap.Logger) (*gateway.Access, error) {
+	guard, err := newGuard(cfg, cable, log)
 	if err != nil {
 		return nil, err
 	}
@@ -41,8 +41,8 @@ func newAccess(cfg config.Auth, rules *topicrule.Rules, log *zap.Logger) (*gatew
 	}}, nil
 }
 
-func newGuard(cfg config.Auth, log *zap.Logger) (*auth.Guard, error) {
-	c := auth.Config{Queue: cfg.App.Farewells}
+func newGuard(cfg config.Auth, cable config.Cable, log *zap.Logger) (*auth.Guard, error) {
+	c := auth.Config{Queue: cfg.App.Farewells, Cable: cableAuth(cable, cfg.JWT.Leeway)}
 	if len(cfg.JWT.Algorithms) > 0 {
 		j := cfg.JWT
 		c.JWT = &auth.JWTConfig{

@@ -6,9 +6,10 @@ import (
 )
 
 // admissionOf is how a router admits sessions.
-func admissionOf(a config.Admission) router.Admission {
+func admissionOf(a config.Admission, c config.AddrConnections) router.Admission {
 	return router.Admission{
-		PerIPRate: a.PerIPRate, PerIPBurst: a.PerIPBurst, PerIPTable: a.PerIPTable, PerIPAllow: config.Prefixes(a.PerIPAllow),
+		PerIPConns: c.PerIPConnections,
+		PerIPRate:  a.PerIPRate, PerIPBurst: a.PerIPBurst, PerIPTable: a.PerIPTable, PerIPAllow: config.Prefixes(a.PerIPAllow),
 		PerIPPassRate: a.PerIPPassRate, PerIPPassBurst: a.PerIPPassBurst,
 		Handshakes: a.Handshakes, HandshakeLatency: a.HandshakeLatency, Queue: a.AdmitQueue, QueueTime: a.AdmitQueueTime,
 		AdmitRate: a.AdmitRate, ReturnWindow: a.ReturnWindow, AcceptLag: a.AcceptLag,

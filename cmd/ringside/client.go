@@ -3,15 +3,18 @@ package main
 import (
 	"context"
 	"encoding/json"
+	"errors"
 	"fmt"
 	"io"
 	"net/http"
+	"net/http/httptrace"
 	"net/url"
 	"os"
 	"strings"
 	"time"
 
 	"github.com/ringside-edge/ringside/internal/certs"
+	"github.com/ringside-edge/ringside/internal/look"
 )
 
 const (
@@ -37,24 +40,29 @@ func (a *adminURL) UnmarshalText(text []byte) error {
 // refused is an answer that is no success. Its text is the sentence that the server gave.
 type refused struct {
 	status  int
-	reason  string
 	message string
+	body    []byte
 }
 
 func (r *refused) Error() string { return r.message }
 
+// asJSON is the flag of commands that show something.
+type asJSON struct {
+	JSON bool `name:"json" group:"Output" help:"Print JSON, for programs."`
+}
+
 // bearer is the token that a command shows.
 type bearer struct {
-	Token     string `placeholder:"TOKEN" help:"Token to show; other users of the machine can see it in the process list: --token-file or the variable RINGSIDE_TOKEN is better."`
-	TokenFile string `placeholder:"FILE" help:"File whose first line is the token."`
+	Token     string `group:"Access" placeholder:"TOKEN" help:"Token to show; other users of the machine can see it in the process list: --token-file or the variable RINGSIDE_TOKEN is better."`
+	TokenFile string `group:"Access" placeholder:"FILE" help:"File whose first line is the token."`
 }
 
 // credentials are what a command shows to an admin port.
 type credentials struct {
 	bearer
-	TLSCA   string `name:"tls-ca" placeholder:"FILE" help:"Authorities that an https:// admin port is believed by; the system's when none is given."`
-	TLSCert string `name:"tls-cert" placeholder:"FILE" help:"Certificate that is shown to it."`
-	TLSKey  string `name:"tls-key" placeholder:"FILE" help:"Its key."`
+	TLSCA   string `name:"tls-ca" group:"Access" placeholder:"FILE" help:"Authorities that an https:// admin port is believed by; the system's when none is given."`
+	TLSCert string `name:"tls-cert" group:"Access" placeholder:"FILE" help:"Certificate that is shown to it."`
+	TLSKey  string `name:"tls-key" group:"Access" placeholder:"FILE" help:"Its key."`
 }
 
 // token is the token; empty for none.
@@ -78,14 +86,16 @@ func (c *bearer) token() (string, error) {
 func (c *credentials) ask(ctx context.Context, a adminURL, method, path string, body io.Reader) ([]byte, error) {
 	token, err := c.token()
 	if err != nil {
-		return nil, err
+		return nil, usage(err)
 	}
 	tlsConfig, err := certs.Client(certs.Files{CA: c.TLSCA, Cert: c.TLSCert, Key: c.TLSKey}, "")
 	if err != nil {
-		return nil, err
+		return nil, usage(err)
 	}
 	ctx, cancel := context.WithTimeout(ctx, requestTimeout)
 	defer cancel()
+	sent := false // in full: from then on it may be carried out
+	ctx = httptrace.WithClientTrace(ctx, &httptrace.ClientTrace{WroteRequest: func(w httptrace.WroteRequestInfo) { sent = w.Err == nil }})
 	req, err := http.NewRequestWithContext(ctx, method, string(a)+path, body)
 	if err != nil {
 		return nil, err
@@ -96,27 +106,55 @@ func (c *credentials) ask(ctx context.Context, a adminURL, method, path string, 
 	// A connection of its own: no goroutine is left when the command has ended.
 	resp, err := (&http.Transport{DisableKeepAlives: true, Proxy: http.ProxyFromEnvironment, TLSClientConfig: tlsConfig}).RoundTrip(req)
 	if err != nil {
-		return nil, fmt.Errorf("cannot reach the admin port %s: %w", a, err)
+		return nil, unanswered(method, sent, unreachable("the admin port", string(a), err))
 	}
 	defer resp.Body.Close()
 	text, err := io.ReadAll(io.LimitReader(resp.Body, maxAnswer))
-	if err != nil {
-		return nil, fmt.Errorf("the answer of the admin port %s broke off: %w", a, err)
-	}
-	if resp.StatusCode/100 != 2 {
-		return nil, asRefused(resp.StatusCode, text)
+	switch {
+	case err != nil:
+		return nil, unanswered(method, true, unreachable("the end of the answer of", string(a), err))
+	case !json.Valid(text): // every answer that is asked for here is JSON
+		if strings.Contains(string(text), "HTTP request to an HTTPS server") {
+			return nil, unreachable("the admin port", string(a), errors.New("it speaks TLS: ask it by https://"))
+		}
+		return nil, notRingside(string(a), string(text))
+	case resp.StatusCode/100 != 2:
+		return nil, asRefused(resp.StatusCode, text, token != "")
 	}
 	return text, nil
 }
 
-// asRefused reads a JSON error; anything else is shown as it came, shortened.
-func asRefused(status int, text []byte) *refused {
+// unanswered is an error of a request that may have been carried out all the same.
+func unanswered(method string, sent bool, f *failure) error {
+	if sent && method != http.MethodGet {
+		f.code, f.advice = exitUnfinished, "It may have been carried out: look, or repeat it (a publish with the same --id)."
+	}
+	return f
+}
+
+// asRefused reads a JSON error; anything else is shown as it came, shortened. shown is whether it was shown a token.
+func asRefused(status int, text []byte, shown bool) error {
 	var body struct {
-		Error   string `json:"error"`
-		Message string `json:"message"`
+		Error     string `json:"error"`
+		Message   string `json:"message"`
+		Ambiguous bool   `json:"ambiguous"`
 	}
 	if err := json.Unmarshal(text, &body); err != nil || body.Message == "" {
 		body.Message = fmt.Sprintf("the server answered %d %.200q", status, text)
 	}
-	return &refused{status: status, reason: body.Error, message: body.Message}
+	f := &failure{code: exitFailure, err: &refused{status, look.Printable(body.Message), text}, advice: refusalAdvice(status, body.Error, shown)}
+	switch {
+	case body.Ambiguous:
+		f.code = exitUnfinished
+	case status/100 == 4 && status != http.StatusTooManyRequests && status != http.StatusRequestTimeout:
+		f.code = exitRefused
+	}
+	return f
+}
+
+// printJSON writes one document on a line.
+func printJSON(w io.Writer, v any) error {
+	enc := json.NewEncoder(w)
+	enc.SetEscapeHTML(false)
+	return enc.Encode(v)
 }

@@ -2,6 +2,7 @@ package main
 
 import (
 	"context"
+	"encoding/json"
 	"errors"
 	"fmt"
 	"net"
@@ -10,7 +11,6 @@ import (
 	"strings"
 	"testing"
 
-	"github.com/alicebob/miniredis/v2"
 	"github.com/prometheus/client_golang/prometheus/testutil/promlint"
 
 	"github.com/ringside-edge/ringside/internal/testcluster"
@@ -31,7 +31,7 @@ func start(t *testing.T, args ...string) *process {
 	p := &process{out: newOutput(), err: newOutput(), stop: stop, done: make(chan struct{})}
 	go func() {
 		defer close(p.done)
-		p.code = run(ctx, args, nil, stdio{strings.NewReader(""), p.out, p.err})
+		p.code = run(ctx, args, nil, stdio{in: strings.NewReader(""), out: p.out, err: p.err})
 	}()
 	t.Cleanup(func() {
 		stop()
@@ -71,7 +71,7 @@ func ready(t *testing.T, n *testcluster.Node) {
 }
 
 func TestRoles(t *testing.T) {
-	redis := "redis://" + miniredis.RunT(t).Addr()
+	redis := testcluster.NewRedis(t, false).URL()
 	routerProcess := role(t, redis, "router", "--id", "edge")
 	router := routerProcess.node(t)
 	g1Process := role(t, redis, "gateway", "--id", "g1", "--join", router.Gossip, "--drain-window", "50ms")
@@ -109,8 +109,19 @@ func TestRoles(t *testing.T) {
 		t.Errorf("/metrics: %v, %v", problems, err)
 	}
 
-	code, out, errOut = command(t.Context(), "", nil, "drain", "--of", "http://"+router.Admin, "g1")
-	if code != exitOK || !strings.HasSuffix(out, "g1 has left\n") {
+	for _, flags := range [][]string{{}, {"--ready"}} {
+		testcluster.Eventually(t, "it is well", func() error { // on a busy machine its slots may be stale for a moment
+			if code, out, errOut := command(t.Context(), "", nil, append([]string{"healthcheck", "--of", "http://" + g1.Admin}, flags...)...); code != exitOK || out == "" {
+				return fmt.Errorf("healthcheck %v: got %d %q %q", flags, code, out, errOut)
+			}
+			return nil
+		})
+	}
+	if code, out, errOut = command(t.Context(), "", nil, "drain", "--of", "http://"+router.Admin); code != exitUsage || !strings.Contains(errOut, "edge is no gateway") {
+		t.Errorf("drain of a router: got %d %q %q", code, out, errOut)
+	}
+	code, out, errOut = command(t.Context(), "", nil, "drain", "--of", "http://"+g1.Admin)
+	if code != exitOK || !strings.HasPrefix(out, "g1 drains\n") || !strings.Contains(out, "g1 has left") {
 		t.Errorf("drain: got %d %q %q", code, out, errOut)
 	}
 	<-g1Process.done
@@ -123,6 +134,9 @@ func TestRoles(t *testing.T) {
 		}
 		return nil
 	})
+	if code, out, errOut = command(t.Context(), "", nil, "healthcheck", "--ready", "--of", "http://"+router.Admin); code != exitFailure || out != "" || errOut == "" {
+		t.Errorf("healthcheck --ready of a router without gateways: got %d %q %q", code, out, errOut)
+	}
 	routerProcess.stop()
 	<-routerProcess.done
 	if routerProcess.code != exitOK {
@@ -247,6 +261,7 @@ func TestDev(t *testing.T) {
 		}
 		return err
 	})
+	killUnder(t, n, listen)
 	r, err := testcluster.Do(t.Context(), http.MethodGet, "http://"+listen+"/", "", nil)
 	if err != nil || r.Status != http.StatusFound || r.Header.Get("Location") != "http://"+admin+"/" {
 		t.Errorf("/ of the public port: got %d %v, %v", r.Status, r.Header, err)
@@ -258,5 +273,43 @@ func TestDev(t *testing.T) {
 	<-p.done
 	if p.code != exitOK {
 		t.Errorf("got exit code %d, want 0", p.code)
+	}
+}
+
+// killUnder kills the gateway that a subscriber of the match is served by: it misses nothing, and a fresh one comes.
+func killUnder(t *testing.T, n *testcluster.Node, listen string) {
+	t.Helper()
+	place, err := n.Place(t.Context(), matchTopic)
+	if err != nil {
+		t.Fatal(err)
+	}
+	sub := start(t, "subscribe", "ws://"+listen+"/t/"+matchTopic, "--count", "60")
+	sub.err.waitFor(t, "following "+matchTopic)
+	for want, path := range map[int]string{http.StatusOK: place.Owner, http.StatusConflict: "g9"} {
+		if r, err := n.Post(t.Context(), "/stage/kill?shard="+path, ""); err != nil || r.Status != want {
+			t.Fatalf("kill %s: got %d %s, %v, want %d", path, r.Status, r.Body, err, want)
+		}
+	}
+	<-sub.done
+	var last uint64
+	for i, line := range strings.Split(strings.TrimSpace(sub.out.String()), "\n") {
+		var m matchState
+		if _, text, _ := strings.Cut(line, " "); json.Unmarshal([]byte(text), &m) != nil {
+			t.Fatalf("line %d: %q", i, line)
+		}
+		if i > 0 && m.Seq != last+1 {
+			t.Errorf("line %d: got %d after %d", i, m.Seq, last)
+		}
+		last = m.Seq
+	}
+	testcluster.Eventually(t, "a fresh one", func() error {
+		ring, err := n.Ring(t.Context())
+		if m, _ := ring.Member(place.Owner); err == nil && m.State != "active" {
+			err = fmt.Errorf("it is %q", m.State)
+		}
+		return err
+	})
+	if c, err := n.Get(t.Context(), "/cluster"); err != nil || !strings.Contains(c.Body, `"hottest":[{"topic":"`+matchTopic+`"`) {
+		t.Errorf("/cluster does not name the match: %v %.300s", err, c.Body)
 	}
 }

@@ -2,6 +2,7 @@ package main
 
 import (
 	"context"
+	"crypto/tls"
 	"errors"
 	"fmt"
 	"net"
@@ -19,6 +20,7 @@ import (
 	"github.com/ringside-edge/ringside/internal/admin"
 	"github.com/ringside-edge/ringside/internal/config"
 	"github.com/ringside-edge/ringside/internal/metrics"
+	"github.com/ringside-edge/ringside/internal/safelog"
 	"github.com/ringside-edge/ringside/leg"
 	"github.com/ringside-edge/ringside/ring"
 	"github.com/ringside-edge/ringside/stream"
@@ -45,6 +47,7 @@ type settings struct {
 	listen config.Addr
 	drain  time.Duration
 	config.AdminTrust
+	config.AdminLimits
 	config.Cluster
 	config.Streams
 
@@ -81,7 +84,8 @@ type core struct {
 	log      *zap.Logger
 	registry *prometheus.Registry
 	keys     *leg.Keyring
-	secrets  []string // of the cluster: gossip is encrypted with the first and understood with any; none for gossip in the clear
+	secrets  []string           // of the cluster: gossip is encrypted with the first and understood with any; none for gossip in the clear
+	legTLS   func() *tls.Config // with which gateways are dialed; nil without TLS
 	stream   *stream.Client
 	settings *clusterSettings
 	server   server
@@ -92,6 +96,9 @@ type core struct {
 	leave    *trigger             // pulled: drain, and go
 	active   *trigger             // pulled once the node has told that it does its work
 	closers  []func() error
+
+	broadcasts *stream.Broadcasts // AnyCable's; nil where none are taken in
+	published  atomic.Uint64      // messages, by this node's admin port
 }
 
 // newCore makes what needs no address; build adds the rest. Nothing runs.
@@ -159,6 +166,9 @@ func (c *core) build(s server, root http.Handler) error {
 	c.closers = append(c.closers, f.admin.Close)
 	c.show(f)
 	c.registry.MustRegister(c.server, c.stream, c.settings)
+	if lines := safelog.Collector(c.log); lines != nil { // tests have loggers of their own
+		c.registry.MustRegister(lines)
+	}
 	return nil
 }
 
@@ -251,6 +261,7 @@ func (c *core) run(ctx context.Context, warm <-chan struct{}) error {
 		part{"", c.settings.run},
 		part{"", c.reportLoad},
 		part{"", c.reclaim},
+		part{"broadcasts", c.readBroadcasts},
 		part{"", func(ctx context.Context) error { return c.conduct(ctx, warm) }},
 	)
 }
@@ -285,6 +296,7 @@ func (c *core) conduct(ctx context.Context, warm <-chan struct{}) error {
 	default:
 		c.log.Info("drained")
 	}
+	c.leave.over.Store(true)
 	c.gossip().SetLoad(c.server.Sessions())
 	leave, cancel := context.WithTimeout(ctx, leaveTimeout)
 	defer cancel()

@@ -16,21 +16,15 @@ import (
 	"github.com/ringside-edge/ringside/internal/config"
 )
 
-const (
-	// devDrain is over how long a gateway of a development cluster drains: long enough to watch.
-	devDrain = 3 * time.Second
-	// devReturn is how long a gateway that was drained stays away.
-	devReturn = 3 * time.Second
-)
-
 type devCmd struct{ config.Dev }
 
 // Run runs a whole cluster until it is interrupted.
 //
 //	dev ── Redis in this process (unless --redis names one)
 //	 ├──── router  ── admin port with the page
+//	 ├──── match ───► streams;  crowd ───► router
 //	 ├──── g1 ─┐
-//	 ├──── g2 ─┼─ ports that are free, gossip with the router on loopback; each comes back when it was drained
+//	 ├──── g2 ─┼─ ports that are free, gossip with the router on loopback; each comes back when it was drained or killed
 //	 └──── g3 ─┘
 func (c *devCmd) Run(ctx context.Context, std stdio) error {
 	log, err := newLogger(c.Logging, std.err)
@@ -50,30 +44,47 @@ func (c *devCmd) Run(ctx context.Context, std stdio) error {
 	}
 	stop := newTrigger()
 	secret := config.Secret(rand.Text()) // nobody else is to join
-	router, err := c.router(redis, secret, log)
+	gateways, viewers := stage{}, &crowd{viewers: c.Viewers}
+	router, err := c.router(redis, secret, log, page.Stage{Topic: c.topic(), Kill: gateways.kill, Crowd: viewers.counts})
 	if err != nil {
 		return err
 	}
+	viewers.router, viewers.policy = router.server.Addr(), router.settings.Policy
 	parts = append(parts, signals(stop), part{"", func(ctx context.Context) error { return until(ctx, stop) }}, part{"router", router.run})
 	for i := range c.Gateways {
 		g := config.DefaultGateway(config.ID(fmt.Sprintf("g%d", i+1)))
 		g.Listen, g.Admin, g.Gossip = "127.0.0.1:0", "127.0.0.1:0", "127.0.0.1:0"
 		g.Join, g.Secret = []config.Peer{config.Peer(router.gossip().Addr())}, secret
-		g.Redis, g.DrainWindow, g.TopicRules = redis, devDrain, c.TopicRules
-		parts = append(parts, part{string(g.ID), func(ctx context.Context) error { return comesBack(ctx, g, log) }})
+		g.Redis, g.DrainWindow, g.DrainMin, g.TopicRules = redis, devDrain, 1, c.TopicRules
+		g.ViewersEvery = time.Second // somebody looks
+		d := &devGateway{cfg: g, log: log.Named(string(g.ID))}
+		gateways[string(g.ID)] = d
+		parts = append(parts, part{string(g.ID), d.run})
+	}
+	if c.Match {
+		m := newMatch(publisher{router.stream, &router.published}, log.Named("match"))
+		parts = append(parts, part{"match", m.run}, part{"", viewers.run})
 	}
 	c.say(std, router, redis)
 	return runAll(ctx, parts...)
 }
 
+// topic is the one of the match; empty without one.
+func (c *devCmd) topic() string {
+	if c.Match {
+		return matchTopic
+	}
+	return ""
+}
+
 // router is the cluster's router, with the page.
-func (c *devCmd) router(redis config.RedisURL, secret config.Secret, log *zap.Logger) (*routerNode, error) {
+func (c *devCmd) router(redis config.RedisURL, secret config.Secret, log *zap.Logger, stage page.Stage) (*routerNode, error) {
 	cfg := config.DefaultRouter()
 	cfg.ID, cfg.Listen, cfg.Admin, cfg.Gossip, cfg.Redis = "router", c.Listen, c.Admin, "127.0.0.1:0", redis
 	cfg.Secret, cfg.DrainWindow = secret, devDrain
 	var node *routerNode // for the fallback, which is called once it runs
 	extras := routerExtras{
-		root: page.New,
+		root: func(router string) (http.Handler, error) { return page.New(router, stage) },
 		fallback: func(ctx *fasthttp.RequestCtx) {
 			toPage(ctx, node.face.Load().admin.Addr())
 		},
@@ -101,26 +112,6 @@ func toPage(ctx *fasthttp.RequestCtx, admin string) {
 	}
 	ctx.Response.Header.Set("Location", "http://"+net.JoinHostPort(host, port)+"/")
 	ctx.SetStatusCode(http.StatusFound)
-}
-
-// comesBack runs a gateway, and runs it again when it was drained.
-func comesBack(ctx context.Context, cfg config.Gateway, log *zap.Logger) error {
-	log = log.Named(string(cfg.ID))
-	for {
-		n, err := newGateway(cfg, log, newTrigger())
-		if err != nil {
-			return err
-		}
-		if err := n.run(ctx); err != nil || ctx.Err() != nil {
-			return err
-		}
-		log.Info("drained; it comes back in a moment", zap.Duration("after", devReturn))
-		select {
-		case <-ctx.Done():
-			return nil
-		case <-time.After(devReturn):
-		}
-	}
 }
 
 // until ends when stop is pulled: a development cluster ends at once, without a drain.
@@ -155,10 +146,11 @@ func (c *devCmd) say(std stdio, router *routerNode, redis config.RedisURL) {
 	}
 	fmt.Fprintf(std.out, `Ringside: a router, %d gateways, Redis %s
 
-    page     http://%s/
-    connect  ws://%s/t/finals
-    publish  curl -X POST http://%[3]s/publish/finals -d '{"score":"2:1"}'
-    ring     curl 'http://%[3]s/ring?format=text'
+    page       http://%s/
+    dashboard  http://%[3]s/dashboard/
+    connect    ws://%[4]s/t/finals
+    publish    curl -X POST http://%[3]s/publish/finals -d '{"score":"2:1"}'
+    ring       curl 'http://%[3]s/ring?format=text'
 
 Ctrl-C ends it.
 

@@ -4,14 +4,18 @@ import (
 	"io/fs"
 	"os"
 	"path/filepath"
+	"regexp"
 	"strings"
 	"testing"
+
+	"github.com/ringside-edge/ringside/internal/docs"
+	"github.com/ringside-edge/ringside/internal/topicrule"
 )
 
-// Every `ringside …` line in the documents is a command line that parses.
-func TestDocumentedCommands(t *testing.T) {
+// allBlocks are the blocks of code in all documents.
+func allBlocks(t *testing.T) (list []docs.Block) {
+	t.Helper()
 	root := filepath.Join("..", "..")
-	found := 0
 	err := filepath.WalkDir(root, func(path string, d fs.DirEntry, err error) error {
 		if err != nil {
 			return err
@@ -26,19 +30,68 @@ func TestDocumentedCommands(t *testing.T) {
 		if err != nil {
 			return err
 		}
-		for n, line := range documented(string(text)) {
-			found++
-			if err := parses(t, line); err != nil {
-				t.Errorf("%s:%d: %s: %v", path, n+1, line, err)
-			}
-		}
+		list = append(list, docs.Parse(path, string(text))...)
 		return nil
 	})
 	if err != nil {
 		t.Fatal(err)
 	}
-	if found < 5 {
+	return list
+}
+
+// Every `ringside …` line in the documents is a command line that parses, also where it is not run (internal/docs runs the others).
+func TestDocumentedCommands(t *testing.T) {
+	found := 0
+	for _, b := range allBlocks(t) {
+		if !b.IsShell() {
+			continue
+		}
+		for _, s := range b.Steps() {
+			for n, line := range strings.Split(strings.ReplaceAll(s.Commands, "\\\n", "  "), "\n") {
+				if line = strings.TrimSpace(line); !strings.HasPrefix(line, "ringside ") {
+					continue
+				}
+				found++
+				// What a document has made before.
+				line = strings.NewReplacer("<position>", "6f1c22aa-1763900000000-0", `"$ADMIN"`, "http://127.0.0.1:8081", "$position", "6f1c22aa-1763900000000-0", "--config gateway.yaml --id", "--id", "--config gateway.yaml", "--id g1").Replace(line)
+				if err := parses(t, line); err != nil {
+					t.Errorf("%s:%d: %s: %v", b.Doc, s.Line+n, line, err)
+				}
+			}
+		}
+	}
+	if found < 20 {
 		t.Errorf("found %d commands: the search is wrong", found)
+	}
+}
+
+// Every block of settings in the documents is what a node of that role takes.
+func TestDocumentedSettings(t *testing.T) {
+	found := 0
+	for _, b := range allBlocks(t) {
+		if b.Lang != "yaml" || b.NotRun != "" || len(b.Words) == 0 {
+			continue
+		}
+		found++
+		file := filepath.Join(t.TempDir(), "settings.yaml")
+		if err := os.WriteFile(file, []byte(b.Text), 0o600); err != nil {
+			t.Fatal(err)
+		}
+		var err error
+		switch role := b.Words[0]; role {
+		case "topic-rules":
+			_, err = topicrule.Load(file)
+		case "gateway":
+			err = parses(t, "ringside gateway --id g1 --config "+file)
+		default:
+			err = parses(t, "ringside "+role+" --config "+file)
+		}
+		if err != nil {
+			t.Errorf("%s:%d: %v", b.Doc, b.Line, err)
+		}
+	}
+	if found < 5 {
+		t.Errorf("found %d blocks of settings: the search is wrong", found)
 	}
 }
 
@@ -56,13 +109,13 @@ func parses(t *testing.T, line string) error {
 	t.Helper()
 	var g grammar
 	var done bool
-	k, err := parser(&g, nil, stdio{nil, newOutput(), newOutput()}, &done)
+	k, err := parser(&g, nil, stdio{out: newOutput(), err: newOutput()}, &done)
 	if err != nil {
 		t.Fatal(err)
 	}
 	args := words(line)[1:]
 	for i := range args {
-		if args[i] == "--config" && !strings.HasPrefix(args[i+1], "..") {
+		if args[i] == "--config" && !filepath.IsAbs(args[i+1]) && !strings.HasPrefix(args[i+1], "..") {
 			args[i+1] = filepath.Join("..", "..", args[i+1])
 		}
 	}
@@ -73,20 +126,43 @@ func parses(t *testing.T, line string) error {
 	return err
 }
 
-// documented are the command lines in the code blocks of a document, by line.
-func documented(text string) map[int]string {
-	lines := map[int]string{}
-	fenced := false
+// block is a block of code in a document: a fenced one, or a line that is indented.
+type block struct {
+	line      int    // of its first line, counted from 0
+	lang      string // what stands behind the fence
+	code      string
+	publishes []delivery // what is said above it, for those who read the source of the document
+}
+
+// delivery is a message that a subscriber gets.
+type delivery struct{ topic, payload string }
+
+// saysPublishes is how a document says what a block publishes.
+var saysPublishes = regexp.MustCompile(`^<!-- publishes (\S+): (.*) -->$`)
+
+// blocks are the blocks of code of a document.
+func blocks(text string) (list []block) {
+	var publishes []delivery
+	var open *block
 	for n, line := range strings.Split(text, "\n") {
-		trimmed := strings.TrimPrefix(strings.TrimSpace(line), "$ ")
-		if strings.HasPrefix(trimmed, "```") {
-			fenced = !fenced
-		}
-		if (fenced || strings.HasPrefix(line, "    ")) && strings.HasPrefix(trimmed, "ringside ") {
-			lines[n] = strings.ReplaceAll(trimmed, "<position>", "6f1c22aa-1763900000000-0")
+		trimmed := strings.TrimSpace(line)
+		said := saysPublishes.FindStringSubmatch(trimmed)
+		switch {
+		case strings.HasPrefix(trimmed, "```") && open == nil:
+			open = &block{line: n + 1, lang: strings.TrimPrefix(trimmed, "```"), publishes: publishes}
+			publishes = nil
+		case strings.HasPrefix(trimmed, "```"):
+			list = append(list, *open)
+			open = nil
+		case open != nil:
+			open.code += line + "\n"
+		case strings.HasPrefix(line, "    "):
+			list = append(list, block{line: n, code: line + "\n"})
+		case said != nil:
+			publishes = append(publishes, delivery{said[1], said[2]})
 		}
 	}
-	return lines
+	return list
 }
 
 // words splits a line as a shell does, as far as documents go: quotes, and a comment at the end.

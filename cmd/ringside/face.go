@@ -22,15 +22,21 @@ type face struct {
 // newFace binds both ports. ln is the admin port's listener where it is bound already, seeds are further nodes to join.
 func (c *core) newFace(ln net.Listener, seeds []string) (*face, error) {
 	deps := admin.Deps{
-		Ring: c.ring, StreamKey: stream.Key, Publisher: publisher{c.stream}, Streams: streams{c}, Settings: c.settings, Checks: c.checks(),
-		Metrics: metrics.Handler(c.registry), Root: c.root, Log: c.log.Named("admin"), Listener: ln,
+		Ring: c.ring, StreamKey: stream.Key, Publisher: publisher{c.stream, &c.published}, Streams: streams{c}, Settings: c.settings, Checks: c.checks(),
+		Node: c.overview, Count: c.count, Metrics: metrics.Handler(c.registry), Root: c.root, Log: c.log.Named("admin"), Listener: ln,
 	}
 	if c.set.role == ring.RoleGateway {
 		deps.Drainer = c
 	}
+	if c.broadcasts != nil {
+		deps.Disconnect = c.broadcasts.Disconnect
+	}
 	f := &face{}
 	var err error
-	if f.admin, err = admin.New(admin.Config{Listen: string(c.set.admin), Self: c.set.id, MaxPayload: int(c.set.MaxPayload), Trust: c.trust}, deps); err != nil {
+	if f.admin, err = admin.New(admin.Config{
+		Listen: string(c.set.admin), Self: c.set.id, MaxPayload: int(c.set.MaxPayload), Connections: c.set.AdminConnections, Trust: c.trust,
+		BatchEntries: c.set.BatchEntries, BatchBytes: int(c.set.BatchBytes), Sealed: len(c.secrets) > 0,
+	}, deps); err != nil {
 		return nil, notBound("admin", c.set.admin, err)
 	}
 	if f.gossip, err = c.newGossip(f.admin.Addr(), seeds); err != nil {

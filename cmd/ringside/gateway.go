@@ -44,7 +44,7 @@ func newGateway(cfg config.Gateway, log *zap.Logger, leave *trigger) (*gatewayNo
 	}
 	c, err := newCore(settings{
 		id: string(cfg.ID), role: ring.RoleGateway, weight: cfg.Weight, admin: cfg.Admin, gossip: cfg.Gossip, listen: cfg.Listen,
-		drain: cfg.DrainWindow, AdminTrust: cfg.AdminTrust, Cluster: cfg.Cluster, Streams: cfg.Streams,
+		drain: cfg.DrainWindow, AdminTrust: cfg.AdminTrust, AdminLimits: cfg.AdminLimits, Cluster: cfg.Cluster, Streams: cfg.Streams,
 	}, log, leave)
 	if err != nil {
 		return nil, err
@@ -57,7 +57,8 @@ func newGateway(cfg config.Gateway, log *zap.Logger, leave *trigger) (*gatewayNo
 	if err != nil {
 		return nil, err
 	}
-	access, err := newAccess(cfg.Auth, rules, log)
+	c.legTLS = secure.legClient()
+	access, err := newAccess(cfg.Auth, cfg.Cable, rules, log)
 	if err != nil {
 		return nil, err
 	}
@@ -65,9 +66,10 @@ func newGateway(cfg config.Gateway, log *zap.Logger, leave *trigger) (*gatewayNo
 		ID: string(cfg.ID), Listen: string(cfg.Listen), Loops: cfg.Loops, Portable: cfg.Portable,
 		Heartbeat: cfg.Heartbeat, HandshakeTimeout: cfg.HandshakeTimeout, WriteTimeout: cfg.WriteTimeout,
 		ReplayTimeout: cfg.ReplayTimeout, KeepAlive: cfg.KeepAlive, AckTimeout: cfg.AckTimeout, DrainWindow: cfg.DrainWindow,
-		StaleAfter: cfg.StaleAfter, Beacon: cfg.Beacon, Rules: rules, Origins: origins,
+		StaleAfter: cfg.StaleAfter, Beacon: cfg.Beacon, ReadLinger: cfg.ReadLinger, Plain: !cfg.Acks, CountEvery: cfg.CountEvery, ViewersEvery: cfg.ViewersEvery, Rules: rules, Origins: origins, Cable: newCable(cfg.Cable, access),
 		DrainMin: cfg.DrainMin, DrainMax: cfg.DrainMax, MoveGrace: cfg.MoveGrace,
-		MaxHeader: int(cfg.MaxHeader), MaxFrame: int(cfg.MaxFrame), MaxTopics: cfg.MaxTopics, MaxControl: int(cfg.MaxControl), MaxSessions: cfg.MaxSessions,
+		MaxHeader: int(cfg.MaxHeader), MaxFrame: int(cfg.MaxFrame), MaxTopics: cfg.MaxTopics, MaxControl: int(cfg.MaxControl), MaxSessions: cfg.MaxSessions, HTTPConns: cfg.HTTPConnections,
+		ClientRate: cfg.ClientRate, ClientBurst: cfg.ClientBurst, MaxNodeTopics: cfg.MaxNodeTopics,
 		LogEntries: cfg.LogEntries, LogBytes: int(cfg.LogBytes), LogTotalBytes: int(cfg.LogTotalBytes), LogLinger: cfg.LogLinger, LatestKeys: cfg.LatestKeys,
 		Unsent: int(cfg.UnsentBytes), ReceiveBuffer: int(cfg.ReceiveBuffer),
 	}, gateway.Deps{
@@ -75,7 +77,7 @@ func newGateway(cfg config.Gateway, log *zap.Logger, leave *trigger) (*gatewayNo
 		Changed: func() (<-chan struct{}, func()) { return c.gossip().Changed() },
 		Policy:  c.settings.Policy, PolicyChanged: c.settings.policyChanges,
 		Stream: c.stream, Keys: c.keys, Log: log.Named("gateway"), Access: access,
-		TLS: secure.legServer(), Bridges: secure.bridges,
+		TLS: secure.legServer(), LegTLS: c.legTLS, Bridges: secure.bridges,
 	})
 	if err != nil {
 		access.Guard.Close()
@@ -83,6 +85,10 @@ func newGateway(cfg config.Gateway, log *zap.Logger, leave *trigger) (*gatewayNo
 	}
 	c.closers = append(c.closers, g.Close, func() error { access.Guard.Close(); return nil })
 	c.registry.MustRegister(access.Guard)
+	if err := c.takeBroadcasts(cfg.Cable, g); err != nil {
+		c.release()
+		return nil, err
+	}
 	if err := c.build(g, nil); err != nil {
 		c.release()
 		return nil, err

@@ -7,6 +7,7 @@ import (
 	"os"
 	"os/signal"
 	"sync"
+	"sync/atomic"
 	"syscall"
 )
 
@@ -48,6 +49,7 @@ func runAll(ctx context.Context, parts ...part) error {
 type trigger struct {
 	once sync.Once
 	done chan struct{}
+	over atomic.Bool // of a drain: nobody is waited for any more
 }
 
 func newTrigger() *trigger { return &trigger{done: make(chan struct{})} }
@@ -82,13 +84,17 @@ func signals(leave *trigger) part {
 }
 
 // obey is [signals] with the signals handed in. One that comes while the node leaves already, because somebody asked
-// its admin port, counts as the second.
+// its admin port, counts as the second. Once the drain is over there is nothing to cut short: a manager that has waited for it, and then
+// stops the node as it stops everything, does not get a failure for that.
 func obey(ctx context.Context, signals <-chan os.Signal, leave *trigger) error {
 	for {
 		select {
 		case <-ctx.Done():
 			return nil
 		case <-signals:
+		}
+		if leave.over.Load() {
+			continue
 		}
 		if leave.has() {
 			return errForced

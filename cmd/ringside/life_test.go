@@ -68,7 +68,20 @@ func TestSignals(t *testing.T) {
 		t.Errorf("a signal while it leaves: got %v, want %v", err, errForced)
 	}
 
+	// One that comes once it has drained: as preStop and then SIGTERM do.
+	leave = newTrigger()
+	leave.pull()
+	leave.over.Store(true)
 	ctx, cancel := context.WithCancel(t.Context())
+	go func() { done <- obey(ctx, ch, leave) }()
+	ch <- syscall.SIGTERM
+	ch <- syscall.SIGTERM
+	cancel()
+	if err := <-done; err != nil {
+		t.Errorf("a signal when it has drained: got %v, want nil", err)
+	}
+
+	ctx, cancel = context.WithCancel(t.Context())
 	cancel()
 	if err := obey(ctx, ch, newTrigger()); err != nil {
 		t.Errorf("told to stop: got %v, want nil", err)

@@ -3,12 +3,13 @@ package main
 import (
 	"fmt"
 	"io"
-	"os"
 
 	"go.uber.org/zap"
 	"go.uber.org/zap/zapcore"
 
 	"github.com/ringside-edge/ringside/internal/config"
+	"github.com/ringside-edge/ringside/internal/look"
+	"github.com/ringside-edge/ringside/internal/safelog"
 )
 
 // newLogger makes the logger of a process. It writes to w: lines for people on a terminal, else JSON, unless the
@@ -19,7 +20,7 @@ func newLogger(cfg config.Logging, w io.Writer) (*zap.Logger, error) {
 		return nil, fmt.Errorf("log-level: %w", err)
 	}
 	var enc zapcore.Encoder
-	if cfg.LogFormat == "text" || cfg.LogFormat == "auto" && isTerminal(w) {
+	if cfg.LogFormat == "text" || cfg.LogFormat == "auto" && look.Terminal(w) {
 		c := zap.NewDevelopmentEncoderConfig()
 		c.EncodeTime = zapcore.TimeEncoderOfLayout("15:04:05.000")
 		c.CallerKey = zapcore.OmitKey
@@ -31,15 +32,5 @@ func newLogger(cfg config.Logging, w io.Writer) (*zap.Logger, error) {
 		c.CallerKey = zapcore.OmitKey
 		enc = zapcore.NewJSONEncoder(c)
 	}
-	return zap.New(zapcore.NewCore(enc, zapcore.Lock(zapcore.AddSync(w)), level), zap.AddStacktrace(zapcore.PanicLevel)), nil
-}
-
-// isTerminal reports whether a person reads w.
-func isTerminal(w io.Writer) bool {
-	f, ok := w.(*os.File)
-	if !ok {
-		return false
-	}
-	info, err := f.Stat()
-	return err == nil && info.Mode()&os.ModeCharDevice != 0
+	return zap.New(safelog.New(enc, zapcore.Lock(zapcore.AddSync(w)), level), zap.AddStacktrace(zapcore.PanicLevel)), nil
 }

@@ -3,14 +3,21 @@ package main
 import (
 	"bytes"
 	"context"
+	"os"
 	"strings"
 	"sync"
 	"testing"
 
 	"go.uber.org/goleak"
+
+	"github.com/ringside-edge/ringside/internal/load"
 )
 
 func TestMain(m *testing.M) {
+	if os.Getenv("RINGSIDE_TEST_MAIN") != "" { // the test is the program
+		main()
+	}
+	benchSpawn = load.Inside // this program, started again, would be the tests
 	// fasthttp keeps a clock for its Date header, once per process, and its pools end when they next look.
 	goleak.VerifyTestMain(m, goleak.IgnoreAnyFunction("github.com/valyala/fasthttp.updateServerDate.func1"),
 		goleak.IgnoreAnyFunction("github.com/valyala/fasthttp.(*workerPool).Start.func2"))
@@ -56,7 +63,7 @@ func (o *output) waitFor(t *testing.T, text string) {
 // command runs a command line to its end; env are our variables.
 func command(ctx context.Context, stdin string, env []string, args ...string) (code int, out, errOut string) {
 	stdout, stderr := newOutput(), newOutput()
-	code = run(ctx, args, env, stdio{strings.NewReader(stdin), stdout, stderr})
+	code = run(ctx, args, env, stdio{in: strings.NewReader(stdin), out: stdout, err: stderr})
 	return code, stdout.String(), stderr.String()
 }
 
@@ -83,8 +90,9 @@ func TestUsage(t *testing.T) {
 	f("gateway --id g1 --heartbeet 1s", nil, exitUsage, "--heartbeet", "--heartbeat")
 	f("router", []string{"RINGSIDE_LISEN=x"}, exitUsage, "ringside: RINGSIDE_LISEN: unknown environment variable, did you mean RINGSIDE_LISTEN?")
 	f("publish --to nonsense finals 1", nil, exitUsage, "--to", `"nonsense"`, "http://127.0.0.1:8081")
-	f("publish finals", nil, exitUsage, "<data>")
+	f("policy shwo", nil, exitUsage, "did you mean show?", "See: ringside policy --help")
+	f("policy set backof min=1s", nil, exitUsage, "See: ringside policy set --help")
+	f("publish finals", nil, exitUsage, "TOPIC and DATA", "--lines", "See: ringside publish --help")
 	f("subscribe nonsense", nil, exitUsage, "ws://127.0.0.1:8080/t/finals")
 	f("subscribe ws://127.0.0.1:1/t/x --since yesterday", nil, exitUsage, "--since")
-	f("drain", nil, exitUsage, "<shard>")
 }

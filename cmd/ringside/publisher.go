@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"sync/atomic"
 	"time"
 
 	"github.com/ringside-edge/ringside/internal/admin"
@@ -14,24 +15,43 @@ import (
 )
 
 // publisher is the stream as the admin port knows it.
-type publisher struct{ client *stream.Client }
+type publisher struct {
+	client *stream.Client
+	done   *atomic.Uint64 // counts what was published, repetitions not
+}
 
 // Publish implements [admin.Publisher].
-func (p publisher) Publish(ctx context.Context, m admin.Message) (admin.Published, error) {
-	if fault.Enabled && fault.Hit(fault.Ack, 100) { // as if it had died before it was added
+func (p publisher) Publish(ctx context.Context, ms []admin.Message) []admin.Outcome {
+	out := make([]admin.Outcome, len(ms))
+	if fault.Enabled && fault.Hit(fault.Ack, 100) { // as if it had died before they were added
 		now := position.ID{Ms: uint64(time.Now().UnixMilli())}
-		return admin.Published{Slot: topic.Slot(m.Topic), Position: position.Position{Epoch: 1, ID: now}}, nil
+		for i, m := range ms {
+			out[i].Published = admin.Published{Slot: topic.Slot(m.Topic), Position: position.Position{Epoch: 1, ID: now}}
+		}
+		return out
 	}
-	done, err := p.client.Publish(ctx, stream.Message{Topic: m.Topic, ID: m.ID, Payload: m.Payload, Replicas: m.Replicas})
+	list := make([]stream.Message, len(ms))
+	for i, m := range ms {
+		list[i] = stream.Message{Topic: m.Topic, ID: m.ID, Payload: m.Payload, Replicas: m.Replicas}
+	}
+	for i, o := range p.client.PublishAll(ctx, list) {
+		if o.Err == nil && !o.Duplicate {
+			p.done.Add(1)
+		}
+		out[i] = admin.Outcome{Published: admin.Published{Slot: o.Slot, Position: o.Position, Duplicate: o.Duplicate}, Err: asAdmin(o.Err)}
+	}
+	return out
+}
+
+// asAdmin says what a publish has failed with in the words of the admin port.
+func asAdmin(err error) error {
 	switch {
-	case err == nil:
-		return admin.Published{Slot: done.Slot, Position: done.Position, Duplicate: done.Duplicate}, nil
 	case errors.Is(err, stream.ErrAmbiguous):
-		return admin.Published{}, fmt.Errorf("%w: %w", admin.ErrAmbiguous, err)
+		return fmt.Errorf("%w: %w", admin.ErrAmbiguous, err)
 	case errors.Is(err, stream.ErrUnavailable):
-		return admin.Published{}, fmt.Errorf("%w: %w", admin.ErrUnavailable, err)
+		return fmt.Errorf("%w: %w", admin.ErrUnavailable, err)
 	case errors.Is(err, stream.ErrTooLarge):
-		return admin.Published{}, fmt.Errorf("%w: %w", admin.ErrTooLarge, err)
+		return fmt.Errorf("%w: %w", admin.ErrTooLarge, err)
 	}
-	return admin.Published{}, err
+	return err
 }

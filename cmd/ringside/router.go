@@ -114,7 +114,7 @@ func newRouter(cfg config.Router, log *zap.Logger, leave *trigger, extras router
 	}
 	c, err := newCore(settings{
 		id: id, role: ring.RoleRouter, weight: 1, admin: cfg.Admin, gossip: cfg.Gossip, listen: cfg.Listen,
-		drain: cfg.DrainWindow, AdminTrust: cfg.AdminTrust, Cluster: cfg.Cluster, Streams: cfg.Streams, adminListener: extras.admin, seeds: extras.seeds,
+		drain: cfg.DrainWindow, AdminTrust: cfg.AdminTrust, AdminLimits: cfg.AdminLimits, Cluster: cfg.Cluster, Streams: cfg.Streams, adminListener: extras.admin, seeds: extras.seeds,
 	}, log, leave)
 	if err != nil {
 		return nil, err
@@ -127,18 +127,21 @@ func newRouter(cfg config.Router, log *zap.Logger, leave *trigger, extras router
 	if err != nil {
 		return nil, err
 	}
+	c.legTLS = secure.legClient()
 	r, err := router.New(router.Config{
-		Origins: origins,
-		Listen:  string(cfg.Listen), Loops: cfg.Loops, Portable: cfg.Portable,
+		Origins: origins, Cable: cfg.Cable,
+		Listen: string(cfg.Listen), Loops: cfg.Loops, Portable: cfg.Portable,
 		Unsent: int(cfg.UnsentBytes), ReceiveBuffer: int(cfg.ReceiveBuffer),
 		HandshakeTimeout: cfg.HandshakeTimeout, DialTimeout: cfg.DialTimeout, IdleTimeout: cfg.IdleTimeout,
 		WriteTimeout: cfg.WriteTimeout, KeepAlive: cfg.KeepAlive, AckTimeout: cfg.AckTimeout, DrainWindow: cfg.DrainWindow,
-		MaxHeader: int(cfg.MaxHeader), MaxURL: int(cfg.MaxURL), MaxSessions: cfg.MaxSessions,
-		Admission: admissionOf(cfg.Admission),
+		MaxHeader: int(cfg.MaxHeader), MaxURL: int(cfg.MaxURL), MaxSessions: cfg.MaxSessions, HTTPConns: cfg.HTTPConnections,
+		Admission: admissionOf(cfg.Admission, cfg.AddrConnections),
 		Detect:    cfg.Detect, RehomeWait: cfg.RehomeWait, RehomeAtOnce: cfg.RehomeAtOnce, RehomeRate: cfg.RehomeRate,
 		NoRebalance: !cfg.Rebalance, Settle: cfg.Settle, RebalanceWindow: cfg.RebalanceWindow,
 		RebalanceMin: cfg.RebalanceMin, RebalanceMax: cfg.RebalanceMax, MaxUnacked: int(cfg.MaxUnacked),
 		LoadFactor: cfg.LoadFactor, LoadFloor: cfg.LoadFloor,
+		NoFeeds: !cfg.SharedFeeds, FeedMin: cfg.FeedMin, ParkAfter: cfg.ParkAfter,
+		FeedEntries: cfg.FeedEntries, FeedBytes: int(cfg.FeedBytes), FeedTotalBytes: int(cfg.FeedTotalBytes),
 		ProxyProtocolFrom: config.Prefixes(cfg.ProxyProtocolFrom), TrustedProxies: config.Prefixes(cfg.TrustedProxies),
 	}, router.Deps{
 		ID: id, Ring: c.ring, Keys: c.keys, Policy: c.settings.Policy, Log: log.Named("router"), Fallback: extras.fallback,

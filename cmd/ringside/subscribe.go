@@ -2,22 +2,19 @@ package main
 
 import (
 	"bytes"
-	"cmp"
 	"context"
-	"crypto/tls"
+	"encoding/base64"
 	"encoding/json"
 	"errors"
 	"fmt"
+	"net/http"
 	"net/url"
-	"os/signal"
 	"strings"
-	"syscall"
 	"time"
-	"unicode"
 
-	"github.com/ringside-edge/ringside/internal/backoff"
+	ringside "github.com/ringside-edge/ringside/client/go"
+	"github.com/ringside-edge/ringside/internal/look"
 	"github.com/ringside-edge/ringside/internal/position"
-	"github.com/ringside-edge/ringside/leg"
 )
 
 type subscribeCmd struct {
@@ -25,7 +22,7 @@ type subscribeCmd struct {
 	Since string   `placeholder:"POSITION" help:"Begin after this position, with everything that followed."`
 	Count int      `placeholder:"N" default:"0" min:"0" help:"End after so many messages; 0 for never."`
 	Once  bool     `help:"End after one message."`
-	JSON  bool     `name:"json" help:"Print every event as the JSON that the server sent."`
+	JSON  bool     `name:"json" group:"Output" help:"Print every event as the JSON that the server sent, one per line."`
 
 	bearer
 	trustCA
@@ -67,167 +64,152 @@ func (s *subscribeCmd) Validate() error {
 	return nil
 }
 
-// Run prints messages until it has enough or is interrupted, and reconnects in between. It fails when the first
+// Run prints messages until it has enough or is interrupted; the client reconnects in between. It fails when the first
 // connection does, and when the server says that coming back is useless.
 func (s *subscribeCmd) Run(ctx context.Context, std stdio) error {
-	ctx, stop := signal.NotifyContext(ctx, syscall.SIGINT, syscall.SIGTERM)
+	ctx, stop := interruptible(ctx)
 	defer stop()
 	secure, err := s.config()
 	if err != nil {
-		return err
+		return usage(err)
 	}
-	f := &follower{cmd: s, secure: secure, std: std, last: s.Since, backoff: backoff.Default()}
-	for {
-		err := f.connection(ctx)
-		switch {
-		case errors.Is(err, errEnough):
-			return nil
-		case ctx.Err() != nil:
-			f.note("last position: %s", f.last)
-			return nil
-		case isFinal(err) || !f.welcomed && f.pass == "":
-			return err
-		}
-		wait := f.wait
-		if wait < 0 {
-			wait = f.backoff.Delay(f.failures)
-			f.failures++
-		}
-		f.note("%v; back in %v", err, wait.Round(time.Millisecond))
-		select {
-		case <-ctx.Done():
-		case <-time.After(wait):
-		}
+	if _, err := s.token(); err != nil {
+		return usage(err)
 	}
+	f := &follower{cmd: s, std: std}
+	cfg := ringside.Config{URL: string(s.URL), Direct: true, After: s.Since, TLS: secure, Observe: f.observe}
+	if s.Token != "" || s.TokenFile != "" {
+		cfg.Token = func(context.Context) (string, error) { return s.token() } // the file may have a fresh one
+	}
+	session, err := ringside.Connect(ctx, cfg)
+	if err == nil {
+		defer session.Close()
+		err = f.follow(ctx, session)
+	}
+	switch {
+	case errors.Is(err, errEnough):
+		return nil
+	case ctx.Err() != nil:
+		f.note("last position: %s", f.last)
+		if err := interrupted(ctx); err != nil {
+			return &failure{code: exitCode(err)}
+		}
+		return nil
+	}
+	return notFollowed(err, cfg.Token != nil)
 }
 
-// follower is one subscription over all of its connections.
+// notFollowed is why a subscription has ended, with what a person can do about it. shown is whether a token was.
+func notFollowed(err error, shown bool) error {
+	final, ok := errors.AsType[*ringside.FinalError](err)
+	if !ok {
+		if reason, advice := reachAdvice(err); advice != "" {
+			if reason != "" && !strings.Contains(err.Error(), reason) {
+				err = fmt.Errorf("%w: %s", err, reason)
+			}
+			return &failure{code: exitUnreachable, err: err, advice: advice}
+		}
+		return err
+	}
+	switch {
+	case final.Code == 0, final.Code == http.StatusNotFound && !strings.HasPrefix(final.Reason, "topic"):
+		return &failure{code: exitUnreachable, err: err, advice: "Is this the address that a router's log calls \"listen\", and a topic's URL, as ws://host:8080/t/finals?"}
+	case final.Code == http.StatusUnauthorized || final.Code == 4401:
+		if shown {
+			return &failure{code: exitRefused, err: err, advice: "The token that was shown does not open this topic, or not any more."}
+		}
+		return &failure{code: exitRefused, err: err, advice: "Show a token: --token-file FILE or the variable RINGSIDE_TOKEN."}
+	case final.Code/100 == 4 || final.Code/100 == 44:
+		return &failure{code: exitRefused, err: err}
+	}
+	return err
+}
+
+// follower prints a subscription.
 type follower struct {
-	cmd    *subscribeCmd
-	std    stdio
-	secure *tls.Config // nil for the defaults
+	cmd *subscribeCmd
+	std stdio
 
 	last     string // position up to which everything has been printed; empty before the first welcome
 	printed  int
-	welcomed bool // once at least
-	backoff  backoff.Policy
-	failures int           // connections in a row that did not last
-	wait     time.Duration // what the server asked for at the last close; negative when it did not
-	resume   string        // the token of the last welcome
-	pass     string        // the reservation of the last refusal; empty for none
+	welcomed bool  // once at least
+	failed   error // of printing
+}
+
+// follow prints what the session brings until it ends, which always has a reason.
+func (f *follower) follow(ctx context.Context, s *ringside.Session) error {
+	for {
+		e, err := s.Next(ctx)
+		if err == nil {
+			err = f.failed
+		}
+		if err == nil {
+			err = f.on(e)
+		}
+		if err != nil {
+			return err
+		}
+	}
 }
 
 // note tells the person something that is not a message.
 func (f *follower) note(format string, args ...any) {
-	fmt.Fprintf(f.std.err, "ringside: %s\n", printable(fmt.Sprintf(format, args...)))
+	style := f.std.style(f.std.err)
+	fmt.Fprintf(f.std.err, "%s %s\n", style.Faint("ringside:"), look.Printable(fmt.Sprintf(format, args...)))
 }
 
-// printable is s without what a terminal might obey: it may come from a server.
-func printable(s string) string {
-	return strings.Map(func(c rune) rune {
-		if isUnprintable(c) {
-			return unicode.ReplacementChar
-		}
-		return c
-	}, s)
-}
-
-func isUnprintable(c rune) bool { return !unicode.IsPrint(c) }
-
-// event is what a server of ringside.v1 sends.
-type event struct {
-	Type      string          `json:"type"`
-	Topic     string          `json:"topic"`
-	ID        string          `json:"id"`
-	Position  string          `json:"position"`
-	After     string          `json:"after"`
-	Reason    string          `json:"reason"`
-	Message   string          `json:"message"`
-	Encoding  string          `json:"encoding"`
-	Heartbeat int64           `json:"heartbeat"` // ms
-	Backoff   *backoff.Policy `json:"backoff"`
-	Resume    string          `json:"resume"`
-	Data      json.RawMessage `json:"data"`
-}
-
-// on prints an event and moves the position on.
-func (f *follower) on(text []byte, e event) error {
-	if f.cmd.JSON {
-		var line bytes.Buffer
-		if err := json.Compact(&line, text); err != nil {
-			return err
-		}
-		line.WriteByte('\n')
-		if _, err := f.std.out.Write(line.Bytes()); err != nil {
-			return fmt.Errorf("cannot print: %w", err)
-		}
+// observe prints what the server sent, where that is wanted.
+func (f *follower) observe(text []byte) {
+	if !f.cmd.JSON || f.failed != nil {
+		return
 	}
-	switch e.Type {
-	case "welcome":
-		return f.welcome(e)
-	case "policy":
-		f.obey(e)
-	case "message":
-		return f.message(e)
-	case "heartbeat":
-		return f.moveTo(e.Position)
-	case "gap":
-		if err := f.moveTo(e.Position); err != nil {
-			return err
+	var line bytes.Buffer
+	if json.Compact(&line, text) != nil {
+		return // the session ends over it
+	}
+	line.WriteByte('\n')
+	if _, err := f.std.out.Write(line.Bytes()); err != nil {
+		f.failed = fmt.Errorf("cannot print: %w", err)
+	}
+}
+
+// on prints an event and keeps how far it has come.
+func (f *follower) on(e ringside.Event) error {
+	switch e := e.(type) {
+	case ringside.Connected:
+		f.last = e.Position
+		if !f.welcomed {
+			f.note("following %s from %s", e.Topic, e.Position)
 		}
+		f.welcomed = true
+	case ringside.Disconnected:
+		if !f.welcomed && !e.Reserved {
+			return e.Err
+		}
+		f.note("%s; back in %v", strings.TrimPrefix(e.Err.Error(), "ringside: "), e.Again.Round(time.Millisecond))
+	case ringside.Message:
+		return f.message(e)
+	case ringside.Freshness:
+		f.last = e.Position
+	case ringside.Gap:
+		f.last = e.Position
 		f.note("gap: what lies between %s and %s is lost (%s)", e.After, e.Position, e.Reason)
-	case "error":
+	case ringside.Skipped:
+		f.note("%d messages were left out: newer ones have replaced them", e.Count)
+	case ringside.Refused:
 		f.note("the server says: %s (%s)", e.Message, e.Reason)
 	}
 	return nil
 }
 
-// moveTo is where to go on from after the next connection. Positions are opaque, but fit for a line and a URL.
-func (f *follower) moveTo(at string) error {
-	if !isPosition(at) {
-		return fmt.Errorf("the server sent a position that is none: %.80q", at)
-	}
-	f.last = at
-	return nil
-}
-
-func isPosition(at string) bool {
-	return len(at) <= 255 && !strings.ContainsFunc(at, func(c rune) bool { return c <= ' ' || c > '~' })
-}
-
-func (f *follower) welcome(e event) error {
-	if err := f.moveTo(e.Position); err != nil {
-		return err
-	}
-	if !f.welcomed {
-		f.note("following %s from %s", e.Topic, e.Position)
-	}
-	f.welcomed = true
-	f.resume, f.pass = e.Resume, ""
-	f.obey(e)
-	return nil
-}
-
-// obey takes in the backoff policy of an event, as long as it can be followed.
-func (f *follower) obey(e event) {
-	if e.Backoff != nil && e.Backoff.Validate() == nil {
-		f.backoff = *e.Backoff
-	}
-}
-
-func (f *follower) message(e event) error {
-	if err := f.moveTo(e.ID); err != nil {
-		return err
-	}
+func (f *follower) message(m ringside.Message) error {
+	f.last = m.Position
 	if !f.cmd.JSON {
-		var data bytes.Buffer
-		if err := json.Compact(&data, e.Data); err != nil {
-			return fmt.Errorf("a message without data: %w", err)
+		line, err := lineOf(m)
+		if err == nil {
+			_, err = f.std.out.Write(line)
 		}
-		if e.Encoding != "" {
-			data.WriteString(" (" + printable(e.Encoding) + ")")
-		}
-		if _, err := fmt.Fprintf(f.std.out, "%s %s\n", e.ID, data.Bytes()); err != nil {
+		if err != nil {
 			return fmt.Errorf("cannot print: %w", err)
 		}
 	}
@@ -238,22 +220,17 @@ func (f *follower) message(e event) error {
 	return nil
 }
 
-// target is the URL of the next connection: with the position that the last one ended at, and the pass that was given for it.
-func (f *follower) target() string {
-	pass := cmp.Or(f.pass, f.resume)
-	if f.last == "" && pass == "" {
-		return string(f.cmd.URL)
+// lineOf is a message as it is printed: its position, and its payload as JSON on the same line.
+func lineOf(m ringside.Message) ([]byte, error) {
+	var line bytes.Buffer
+	line.WriteString(m.Position + " ")
+	if m.Binary {
+		fmt.Fprintf(&line, "%q (base64)\n", base64.StdEncoding.EncodeToString(m.Data))
+		return line.Bytes(), nil
 	}
-	base, query, _ := strings.Cut(string(f.cmd.URL), "?")
-	values, err := url.ParseQuery(query)
-	if err != nil {
-		return string(f.cmd.URL) // the server says what is wrong with it
+	if err := json.Compact(&line, m.Data); err != nil {
+		return nil, err
 	}
-	if f.last != "" {
-		values.Set("since", f.last)
-	}
-	if pass != "" {
-		values.Set(leg.PassParam, pass)
-	}
-	return base + "?" + values.Encode()
+	line.WriteByte('\n')
+	return line.Bytes(), nil
 }

@@ -25,7 +25,7 @@ func newFakeGateway(t *testing.T, serve ...func(*websocket.Conn)) *fakeGateway {
 	for _, f := range serve {
 		g.serve <- f
 	}
-	up := websocket.Upgrader{Subprotocols: []string{subprotocol}}
+	up := websocket.Upgrader{Subprotocols: []string{"ringside.v1"}}
 	s := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
 		g.requests <- r.RequestURI
 		conn, err := up.Upgrade(w, r, nil)
@@ -112,22 +112,28 @@ func TestSubscribe(t *testing.T) {
 }
 
 func TestSubscribeFails(t *testing.T) {
-	f := func(url, want string) {
+	f := func(url string, code int, want ...string) {
 		t.Helper()
-		code, _, errOut := command(t.Context(), "", nil, "subscribe", url)
-		if code != exitFailure || !strings.Contains(errOut, want) {
-			t.Errorf("%s: got %d, %q, want %q", url, code, errOut, want)
+		got, _, errOut := command(t.Context(), "", nil, "subscribe", url)
+		for _, w := range want {
+			if got != code || !strings.Contains(errOut, w) || strings.Count(errOut, "ringside:") != 1 {
+				t.Errorf("%s: got %d, %q, want %d, %q", url, got, errOut, code, w)
+			}
 		}
 	}
-	f("ws://127.0.0.1:1/t/x", "cannot connect to ws://127.0.0.1:1/t/x")
+	f("ws://127.0.0.1:1/t/x", exitUnreachable, "cannot connect to ws://127.0.0.1:1/t/x", "Nobody listens there")
 	s := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, _ *http.Request) {
 		w.WriteHeader(http.StatusBadRequest)
 		fmt.Fprint(w, `{"error":"topic_empty","message":"the topic is empty"}`)
 	}))
 	defer s.Close()
-	f(s.URL+"/t/", "refuses (400): the topic is empty")
-	f(newFakeGateway(t, says(closeFrame{1002, "no"})).url, "the server closed with 1002 no")
-	f(newFakeGateway(t, says("nonsense")).url, "not JSON")
+	f(s.URL+"/t/", exitRefused, "refuses (400): the topic is empty")
+	page := httptest.NewServer(http.NotFoundHandler())
+	defer page.Close()
+	f(page.URL, exitUnreachable, "refuses (404)", "a topic's URL")
+	f(newFakeGateway(t, says(closeFrame{1002, "no"})).url, exitFailure, "the server closed with 1002 no")
+	f(newFakeGateway(t, says(closeFrame{4403, "no"})).url, exitRefused, "the server closed with 4403 no")
+	f(newFakeGateway(t, says("nonsense")).url, exitUnreachable, "not JSON", "a topic's URL")
 
 	other := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
 		if c, err := new(websocket.Upgrader).Upgrade(w, r, nil); err == nil {
@@ -135,7 +141,7 @@ func TestSubscribeFails(t *testing.T) {
 		}
 	}))
 	defer other.Close()
-	f(other.URL, "does not speak ringside.v1")
+	f(other.URL, exitUnreachable, "does not speak ringside.v1")
 }
 
 // A refusal that will pass is waited for, once a connection has stood.
@@ -165,7 +171,7 @@ func TestSubscribeInterrupted(t *testing.T) {
 	ctx, cancel := context.WithCancel(t.Context())
 	out, errOut := newOutput(), newOutput()
 	done := make(chan int, 1)
-	go func() { done <- run(ctx, []string{"subscribe", g.url}, nil, stdio{nil, out, errOut}) }()
+	go func() { done <- run(ctx, []string{"subscribe", g.url}, nil, stdio{out: out, err: errOut}) }()
 	out.waitFor(t, "a-1-0 1")
 	cancel()
 	if code := <-done; code != exitOK || !strings.Contains(errOut.String(), "last position: a-1-0") {

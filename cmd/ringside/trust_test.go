@@ -14,7 +14,7 @@ func TestCredentials(t *testing.T) {
 	var got string
 	admin := fakeAdmin(t, func(w http.ResponseWriter, r *http.Request) {
 		got = r.Header.Get("Authorization")
-		fmt.Fprintln(w, `{}`)
+		fmt.Fprintln(w, aRing)
 	})
 	file := filepath.Join(t.TempDir(), "token")
 	if err := os.WriteFile(file, []byte("# mine\nfrom-a-file finals\nthe-next\n"), 0o600); err != nil {

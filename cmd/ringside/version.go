@@ -6,11 +6,23 @@ import (
 	"runtime/debug"
 )
 
-type versionCmd struct{}
+type versionCmd struct{ asJSON }
+
+// versionAnswer is what `ringside version --json` prints.
+type versionAnswer struct {
+	Version string `json:"version"`
+	Go      string `json:"go"`
+	OS      string `json:"os"`
+	Arch    string `json:"arch"`
+}
 
 // Run prints the version.
-func (versionCmd) Run(std stdio) error {
-	_, err := fmt.Fprintf(std.out, "ringside %s %s %s/%s\n", version(), runtime.Version(), runtime.GOOS, runtime.GOARCH)
+func (v versionCmd) Run(std stdio) error {
+	a := versionAnswer{version(), runtime.Version(), runtime.GOOS, runtime.GOARCH}
+	if v.JSON {
+		return printJSON(std.out, a)
+	}
+	_, err := fmt.Fprintf(std.out, "ringside %s %s %s/%s\n", a.Version, a.Go, a.OS, a.Arch)
 	return err
 }
 

@@ -20,6 +20,7 @@ type Command struct {
 	Name       string // message, subscribe, unsubscribe
 	Identifier string // what about; empty for nothing in particular
 	Data       string
+	State      map[string]string // what it has noted of that; Action Cable's
 }
 
 // Answer is what an application has said to a command, in the words of AnyCable: a stream is a topic.
@@ -29,6 +30,7 @@ type Answer struct {
 	Stopped       []string // topics that it no longer follows
 	StopAll       bool     // it no longer follows any topic but that of its connect URL
 	Disconnect    bool
+	State         map[string]string // to be noted of what the command was about; Action Cable's
 }
 
 // verdict is what an application has said, whatever it was asked.

@@ -101,6 +101,11 @@ func (g *Grant) covers(topic string) bool {
 	return false
 }
 
+// Names reports whether the grant is that of the client with these identifiers, as an application of Action Cable has them.
+func (g *Grant) Names(identifiers string) bool {
+	return g != nil && identifiers != "" && (g.App != nil && g.App.Identifiers == identifiers || g.App == nil && g.Identity == identifiers)
+}
+
 // Owes reports whether the application wants to know when the session is over.
 func (g *Grant) Owes() bool { return g != nil && g.App != nil }
 

@@ -16,6 +16,7 @@ type Config struct {
 	JWT     *JWTConfig
 	RPC     *RPCConfig
 	Webhook *WebhookConfig
+	Cable   *CableConfig
 	Queue   int              // sessions that are over, of which the application has not been told yet
 	Now     func() time.Time // the clock; nil for the system's
 }
@@ -27,6 +28,7 @@ type Guard struct {
 	jwks      *jwks     // nil: no keys behind a URL
 	rpc       *caller   // nil: none
 	webhook   *caller   // nil: none
+	cable     *cable    // nil: no Action Cable
 	farewells farewells
 	metrics   *metrics
 }
@@ -52,6 +54,12 @@ func New(cfg Config, log *zap.Logger) (*Guard, error) {
 		var app *hook
 		if app, err = newHook(cfg.Webhook, cfg.Now); err == nil {
 			g.webhook = newCaller("webhook", app, cfg.Webhook.CallConfig, log)
+		}
+	}
+	if err == nil && cfg.Cable != nil {
+		g.cable, err = newCable(cfg.Cable, cfg.Now)
+		if err == nil && cfg.Cable.Demand == RPC {
+			err = g.Check([]Methods{RPC})
 		}
 	}
 	if err != nil {
@@ -199,7 +207,24 @@ func (g *Guard) byToken(ctx context.Context, r *Request) (*Grant, *Refusal) {
 // byApp asks the application. sofar is what was found out before; nil for nothing.
 func (g *Guard) byApp(ctx context.Context, m Methods, r *Request, sofar *Grant) (*Grant, *Refusal) {
 	c := g.app(m)
-	app := &App{URL: g.cfg.JWT.secretsOut(r.URI), Headers: make(map[string]string)}
+	app := g.appOfRequest(m, c, r)
+	v, no := c.do(ctx, callConnect, func(ctx context.Context) (verdict, error) { return c.app.connect(ctx, r, app) })
+	if no != nil {
+		return nil, no
+	}
+	app.Identifiers, app.State = v.identifiers, v.state
+	next := Grant{}
+	if sofar != nil {
+		next = *sofar
+	}
+	next.Passed |= m
+	next.App = app
+	return &next, nil
+}
+
+// appOfRequest is what the application is told of a handshake.
+func (g *Guard) appOfRequest(m Methods, c *caller, r *Request) *App {
+	app := &App{URL: withoutParam(g.cfg.JWT.secretsOut(r.URI), "jid"), Headers: make(map[string]string)}
 	if r.Host != "" {
 		scheme := "http://"
 		if strings.EqualFold(r.Header("X-Forwarded-Proto"), "https") { // it decides nothing: it is what the application takes its URL for
@@ -215,18 +240,7 @@ func (g *Guard) byApp(ctx context.Context, m Methods, r *Request, sofar *Grant) 
 	if m == RPC && r.Client != "" {
 		app.Headers["REMOTE_ADDR"] = r.Client // where services that are written for AnyCable look for it
 	}
-	v, no := c.do(ctx, callConnect, func(ctx context.Context) (verdict, error) { return c.app.connect(ctx, r, app) })
-	if no != nil {
-		return nil, no
-	}
-	app.Identifiers, app.State = v.identifiers, v.state
-	next := Grant{}
-	if sofar != nil {
-		next = *sofar
-	}
-	next.Passed |= m
-	next.App = app
-	return &next, nil
+	return app
 }
 
 // Renew is a session's grant with a fresh token. It must be of the same client. It may wait for keys.

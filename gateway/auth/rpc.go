@@ -119,8 +119,10 @@ func (a *rpcApp) connect(ctx context.Context, r *Request, app *App) (verdict, er
 }
 
 func (a *rpcApp) command(ctx context.Context, session uint64, app *App, c Command) (verdict, error) {
+	e := env(app)
+	e.Istate = c.State
 	resp, err := a.client.Command(outgoing(ctx, session), &apprpc.CommandMessage{
-		Command: valid(c.Name), Identifier: valid(c.Identifier), ConnectionIdentifiers: app.Identifiers, Data: valid(c.Data), Env: env(app),
+		Command: valid(c.Name), Identifier: valid(c.Identifier), ConnectionIdentifiers: app.Identifiers, Data: valid(c.Data), Env: e,
 	})
 	if err != nil {
 		return verdict{}, rpcFailure(err)
@@ -129,7 +131,7 @@ func (a *rpcApp) command(ctx context.Context, session uint64, app *App, c Comman
 		status: rpcStatus(resp.GetStatus()), message: resp.GetErrorMsg(), state: resp.GetEnv().GetCstate(),
 		answer: Answer{
 			Transmissions: resp.GetTransmissions(), Streams: resp.GetStreams(), Stopped: resp.GetStoppedStreams(), StopAll: resp.GetStopStreams(),
-			Disconnect: resp.GetDisconnect(),
+			Disconnect: resp.GetDisconnect(), State: resp.GetEnv().GetIstate(),
 		},
 	}, nil
 }

@@ -2,15 +2,20 @@
 // over HTTP and for programs as well as for curl.
 //
 //	GET  /ring                the placement: JSON, ?format=text for a table, ?topic= for one topic
+//	GET  /dashboard/          the cluster for people: see internal/admin/dashboard
+//	GET  /cluster             all nodes, with what each tells of itself; GET /node is this one
+//	GET  /topics/{topic}      how many sessions follow a topic in the whole cluster
 //	GET  /metrics             Prometheus
 //	GET  /healthz             200 as long as the process answers
 //	GET  /readyz              200 when every check holds, else 503; which one does not
-//	POST /publish             {"topic","data","id"?,"min_replicas"?}
+//	POST /publish             {"topic","data","id"?,"min_replicas"?,"encoding"?}, a list of such, or one on each line
 //	POST /publish/{topic}     the payload as the body; ?id= or Idempotency-Key, ?min_replicas=
+//	POST /_broadcast          AnyCable's broadcasts and commands by HTTP
 //	GET  /policy              the backoff policy; PUT or POST changes some of {"min","max","factor","jitter"}
 //	GET  /pins                pinned topics, dedicated shards; PUT and DELETE /pins/{topic}, ?shards=
 //	PUT  /dedicated/{shard}   the shard owns nothing of its own; DELETE ends that
 //	POST /drain               a gateway: itself; ?shard= forwards to that gateway
+//	GET  /openapi.yaml        all of this for programs, and /openapi.json: see internal/openapi
 //	GET  /debug/pprof/        profiles of the Go runtime
 //
 // It knows the rest of the program by small interfaces only. Who may use it is for [Trust] to say; /healthz and /readyz are for
@@ -18,18 +23,24 @@
 package admin
 
 import (
+	"cmp"
 	"context"
+	"crypto/rand"
 	"errors"
 	"fmt"
 	"net"
 	"net/http"
+	"sync"
 	"sync/atomic"
 	"time"
 
 	"github.com/prometheus/client_golang/prometheus"
 	"go.uber.org/zap"
 
+	"github.com/ringside-edge/ringside/internal/admin/dashboard"
+	"github.com/ringside-edge/ringside/internal/openapi"
 	"github.com/ringside-edge/ringside/internal/position"
+	"github.com/ringside-edge/ringside/internal/tally"
 	"github.com/ringside-edge/ringside/ring"
 )
 
@@ -39,6 +50,11 @@ type Config struct {
 	Self       string // ID of the member that this is, as the ring has it
 	MaxPayload int    // bytes of a message's payload
 	Trust      Trust  // who may do what
+	Sealed     bool   // gossip is encrypted: what it says of other nodes is believed, so that they may see a token
+
+	Connections  int // 128: connections at once
+	BatchEntries int // 1,000: entries of a batch
+	BatchBytes   int // 4 MiB: of the body of a batch
 }
 
 // Message is a message to publish. ID may be empty.
@@ -62,9 +78,17 @@ var (
 	ErrTooLarge    = errors.New("the payload is too large")
 )
 
+// Outcome is what became of a message. Published counts when Err is nil.
+type Outcome struct {
+	Published
+	Err error
+}
+
 // Publisher puts messages into the streams. Publish is safe for concurrent use.
 type Publisher interface {
-	Publish(ctx context.Context, m Message) (Published, error)
+	// Publish returns an outcome for each message. Those of a topic are published in the order that they are given in; behind one that
+	// was not published for now, or may not have been, none of the topic is.
+	Publish(ctx context.Context, ms []Message) []Outcome
 }
 
 // Window is how far back a topic's stream goes at present: what a client can be replayed.
@@ -115,22 +139,31 @@ type Deps struct {
 	StreamKey func(slot int) string // name of a slot's stream in Redis
 	Publisher Publisher
 	Streams   Streams
-	Settings  Settings     // nil: there are none
-	Drainer   Drainer      // nil on a router: it forwards
-	Checks    []Check      // all of them hold: ready
-	Metrics   http.Handler // for /metrics
-	Root      http.Handler // for / and what nobody else serves; nil for an index of the port
-	Listener  net.Listener // in place of one that New binds; nil as a rule. It is the server's from then on
-	Log       *zap.Logger
+	Node      func() Node // what the node tells of itself; nil for next to nothing. Safe for concurrent use
+	Settings  Settings    // nil: there are none
+	// Count is how many sessions follow a topic in the whole cluster; nil where nobody knows. It takes a few seconds at most, and is safe for
+	// concurrent use.
+	Count   func(ctx context.Context, topic string) (tally.Count, error)
+	Drainer Drainer // nil on a router: it forwards
+	// Disconnect ends all sessions of a client of Action Cable, on all nodes; nil where that can't be.
+	Disconnect func(ctx context.Context, identifiers string, reconnect bool) error
+	Checks     []Check      // all of them hold: ready
+	Metrics    http.Handler // for /metrics
+	Root       http.Handler // for / and what nobody else serves; nil for an index of the port
+	Listener   net.Listener // in place of one that New binds; nil as a rule. It is the server's from then on
+	Log        *zap.Logger
 }
 
-// Limits of the port's HTTP server. None of them is a setting: an admin port serves operators and publishers.
+// Limits of the port's HTTP server. Only that of connections is a setting: an admin port serves operators and publishers.
 const (
+	connections     = 128
 	headerTimeout   = 5 * time.Second
 	requestTimeout  = 30 * time.Second
 	idleTimeout     = 2 * time.Minute
 	maxHeader       = 16 << 10
 	shutdownTimeout = 2 * time.Second
+	maxStreams      = 32              // requests on one connection of HTTP/2
+	profileTime     = 5 * time.Minute // what a profile takes at most
 )
 
 // Server is an admin port.
@@ -142,7 +175,16 @@ type Server struct {
 	http    *http.Server
 	ending  atomic.Bool   // answers say that the connection is at its end
 	client  *http.Client  // asks other members
+	crowd   *crowd        // the connections
 	publish chan struct{} // a token for each publish that is under way
+	batches chan struct{} // and for each batch
+	waiting chan struct{} // and for each that waits to be
+
+	dashboard http.Handler
+	api       []byte // description of the API, in JSON
+	watch     *watch // what the others tell, for the dashboard
+	life      string // of the process, among those of the node
+	started   time.Time
 }
 
 var _ prometheus.Collector = (*Server)(nil)
@@ -155,9 +197,19 @@ func New(cfg Config, deps Deps) (*Server, error) {
 	if cfg.MaxPayload <= 0 {
 		return nil, fmt.Errorf("BUG: admin: payload limit %d", cfg.MaxPayload)
 	}
+	cfg.Connections = cmp.Or(cfg.Connections, connections)
+	cfg.BatchEntries = cmp.Or(cfg.BatchEntries, batchEntries)
+	cfg.BatchBytes = cmp.Or(cfg.BatchBytes, batchBytes)
+	page, err := dashboard.Handler()
+	if err != nil {
+		return nil, err
+	}
+	api, err := openapi.JSON()
+	if err != nil {
+		return nil, err
+	}
 	ln := deps.Listener
 	if ln == nil {
-		var err error
 		if ln, err = net.Listen("tcp", cfg.Listen); err != nil {
 			return nil, fmt.Errorf("cannot listen on the admin address: %w", err)
 		}
@@ -168,14 +220,20 @@ func New(cfg Config, deps Deps) (*Server, error) {
 		metrics: newMetrics(),
 		ln:      ln,
 		client:  newClient(cfg.Trust.Client),
+		crowd:   newCrowd(cfg.Connections),
 		publish: make(chan struct{}, maxPublishes),
+		batches: make(chan struct{}, maxBatches),
+		waiting: make(chan struct{}, maxWaiting),
+
+		life: rand.Text(), started: time.Now(), dashboard: page, api: api,
 	}
+	s.watch = newWatch(s)
 	errorLog, err := zap.NewStdLogAt(deps.Log, zap.DebugLevel) // what clients do wrong is not news
 	if err != nil {
 		return nil, errors.Join(err, ln.Close())
 	}
 	s.http = &http.Server{
-		Handler:           s.sayGoodbye(s.handler()),
+		Handler:           s.crowd.around(s.sayGoodbye(s.handler())),
 		ReadHeaderTimeout: headerTimeout,
 		ReadTimeout:       requestTimeout,
 		WriteTimeout:      requestTimeout,
@@ -183,6 +241,9 @@ func New(cfg Config, deps Deps) (*Server, error) {
 		TLSConfig:         cfg.Trust.TLS,
 		MaxHeaderBytes:    maxHeader,
 		ErrorLog:          errorLog,
+		ConnContext:       s.crowd.enter,
+		ConnState:         s.crowd.state,
+		HTTP2:             &http.HTTP2Config{MaxConcurrentStreams: maxStreams},
 	}
 	return s, nil
 }
@@ -210,10 +271,18 @@ func (s *Server) Listener() net.Listener { return s.ln }
 // Close releases the address of a server that is not going to run.
 func (s *Server) Close() error { return s.ln.Close() }
 
+// Kill ends Run as kill -9 would end its process: the listener and all connections are closed at once. Run then returns an error.
+func (s *Server) Kill() { _ = s.http.Close() }
+
 // Run serves until ctx ends, lets requests that are under way finish for a moment, and returns nil. It
 // returns an error when it can't serve any more.
 func (s *Server) Run(ctx context.Context) error {
 	defer s.client.CloseIdleConnections()
+	watching, stopWatching := context.WithCancel(ctx)
+	var watched sync.WaitGroup
+	watched.Go(func() { s.watch.run(watching) })
+	defer watched.Wait()
+	defer stopWatching()
 	failed := make(chan error, 1)
 	go func() {
 		if s.cfg.Trust.TLS != nil {
@@ -251,4 +320,4 @@ func (s *Server) Run(ctx context.Context) error {
 func (s *Server) Describe(ch chan<- *prometheus.Desc) { s.metrics.describe(ch) }
 
 // Collect implements prometheus.Collector.
-func (s *Server) Collect(ch chan<- prometheus.Metric) { s.metrics.collect(ch, s.deps.Checks) }
+func (s *Server) Collect(ch chan<- prometheus.Metric) { s.metrics.collect(ch, s.deps.Checks, s.crowd) }

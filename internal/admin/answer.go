@@ -27,22 +27,32 @@ func refuse(status int, reason, message string) *refusal {
 	return &refusal{status: status, reason: reason, message: message}
 }
 
-// fail answers with an error, counts it, and logs it when it is ours.
+// failure is an error as it is answered.
+type failure struct {
+	Error     string `json:"error"`
+	Message   string `json:"message"`
+	Ambiguous bool   `json:"ambiguous,omitempty"`
+}
+
+func (r *refusal) failure() failure { return failure{r.reason, r.message, r.ambiguous} }
+
+// fail answers with an error, and counts it.
 func (s *Server) fail(w http.ResponseWriter, handler string, err error) {
-	r, ok := errors.AsType[*refusal](err)
-	if !ok {
-		s.deps.Log.Error("cannot answer a request to the admin port", zap.String("handler", handler), zap.Error(err))
-		r = refuse(http.StatusInternalServerError, "internal", "an error of Ringside's, which its log has")
-	}
+	r := s.refusalOf(handler, err)
 	s.metrics.refused.WithLabelValues(r.reason).Inc()
 	if r.after != "" {
 		w.Header().Set("Retry-After", r.after)
 	}
-	answer(w, r.status, struct {
-		Error     string `json:"error"`
-		Message   string `json:"message"`
-		Ambiguous bool   `json:"ambiguous,omitempty"`
-	}{r.reason, r.message, r.ambiguous})
+	answer(w, r.status, r.failure())
+}
+
+// refusalOf is how an error is answered. What is none of ours is logged.
+func (s *Server) refusalOf(handler string, err error) *refusal {
+	if r, ok := errors.AsType[*refusal](err); ok {
+		return r
+	}
+	s.deps.Log.Error("cannot answer a request to the admin port", zap.String("handler", handler), zap.Error(err))
+	return refuse(http.StatusInternalServerError, "internal", "an error of Ringside's, which its log has")
 }
 
 // answer writes v as one line of JSON.

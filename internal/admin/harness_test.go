@@ -18,6 +18,7 @@ import (
 	"go.uber.org/zap/zaptest"
 
 	"github.com/ringside-edge/ringside/internal/metrics"
+	"github.com/ringside-edge/ringside/internal/openapi/conform"
 	"github.com/ringside-edge/ringside/internal/position"
 	"github.com/ringside-edge/ringside/internal/topic"
 	"github.com/ringside-edge/ringside/ring"
@@ -29,9 +30,9 @@ const testPayload = 1024 // payload limit
 
 // fakePublisher remembers what it was given, and fails when told to.
 type fakePublisher struct {
-	mu  sync.Mutex
-	got []Message
-	err error
+	mu   sync.Mutex
+	got  []Message
+	errs map[string]error // by topic; "" is all of them
 	// When they are not nil, publishing says on entered that it has begun, and waits for release.
 	entered, release chan struct{}
 }
@@ -42,35 +43,54 @@ func (f *fakePublisher) hold(entered, release chan struct{}) {
 	f.entered, f.release = entered, release
 }
 
-func (f *fakePublisher) Publish(ctx context.Context, m Message) (Published, error) {
+func (f *fakePublisher) Publish(ctx context.Context, ms []Message) []Outcome {
+	out := make([]Outcome, len(ms))
 	f.mu.Lock()
-	entered, release, err := f.entered, f.release, f.err
+	entered, release, errs := f.entered, f.release, f.errs
 	f.mu.Unlock()
 	if entered != nil {
 		entered <- struct{}{}
 		select {
 		case <-release:
 		case <-ctx.Done():
-			return Published{}, ErrAmbiguous
+			for i := range out {
+				out[i].Err = ErrAmbiguous
+			}
+			return out
 		}
 	}
-	if err != nil {
-		return Published{}, err
-	}
 	f.mu.Lock()
 	defer f.mu.Unlock()
-	f.got = append(f.got, m)
-	return Published{
-		Slot:      topic.Slot(m.Topic),
-		Position:  position.Position{Epoch: 0x6f1c22aa, ID: position.ID{Ms: 1763900000000}},
-		Duplicate: m.ID == "again",
-	}, nil
+	for i, m := range ms {
+		if err := errs[m.Topic]; err != nil {
+			out[i].Err = err
+			continue
+		}
+		if err := errs[""]; err != nil {
+			out[i].Err = err
+			continue
+		}
+		f.got = append(f.got, m)
+		out[i].Published = Published{
+			Slot:      topic.Slot(m.Topic),
+			Position:  position.Position{Epoch: 0x6f1c22aa, ID: position.ID{Ms: 1763900000000}},
+			Duplicate: m.ID == "again",
+		}
+	}
+	return out
 }
 
-func (f *fakePublisher) fail(err error) {
+// fail has publishes fail from now on, to one topic or all.
+func (f *fakePublisher) fail(err error, topics ...string) {
 	f.mu.Lock()
 	defer f.mu.Unlock()
-	f.err = err
+	f.errs = map[string]error{}
+	if len(topics) == 0 {
+		topics = []string{""}
+	}
+	for _, name := range topics {
+		f.errs[name] = err
+	}
 }
 
 func (f *fakePublisher) last(t *testing.T) Message {
@@ -181,7 +201,7 @@ func (a answered) reason() string {
 	return v.Error
 }
 
-// do sends a request; headers are "Name: value".
+// do sends a request and holds that the answer is as the API's description says; headers are "Name: value".
 func (p *port) do(t *testing.T, method, path, body string, headers ...string) answered {
 	t.Helper()
 	req, err := http.NewRequestWithContext(t.Context(), method, "http://"+p.Addr()+path, strings.NewReader(body))
@@ -201,6 +221,9 @@ func (p *port) do(t *testing.T, method, path, body string, headers ...string) an
 	b, err := io.ReadAll(resp.Body)
 	if err != nil {
 		t.Fatal(err)
+	}
+	if err := conform.Answer(req, resp.StatusCode, resp.Header, b); err != nil {
+		t.Error(err)
 	}
 	return answered{resp.StatusCode, resp.Header, string(b)}
 }

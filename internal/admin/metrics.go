@@ -14,6 +14,8 @@ type adminMetrics struct {
 	requests *prometheus.CounterVec
 	seconds  *prometheus.HistogramVec
 	refused  *prometheus.CounterVec
+	gathers  *prometheus.CounterVec
+	entries  *prometheus.CounterVec
 }
 
 // refusalReasons are all reasons of ours, but for those of topics.
@@ -21,12 +23,36 @@ type adminMetrics struct {
 //nolint:gochecknoglobals // a constant
 var refusalReasons = []string{
 	"internal", "query", "method", "not_found", "cross_origin", "host", "unauthorized", "topic_forbidden", "format", "shard_missing", "shard_unknown", "shard_conflict", "static",
-	"unreachable", "json", "body", "data_missing", "id", "encoding", "too_large", "gone", "busy", "ambiguous", "unavailable", "min_replicas",
-	"no_settings", "policy", "shards", "setting",
+	"unreachable", "json", "body", "data_missing", "id", "encoding", "content_type", "data", "batch_empty", "batch_entries", "batch_bytes", "too_large", "gone", "busy", "connections", "ambiguous", "unavailable", "uncounted", "min_replicas",
+	"no_settings", "policy", "shards", "setting", "command",
 }
 
-//nolint:gochecknoglobals // a constant in all but name
-var descReady = prometheus.NewDesc("ringside_admin_ready", "1 while the check holds, 0 while it fails; /readyz tells why.", []string{"check"}, nil)
+// What can become of an entry of a batch, beside refusals by their reason.
+const (
+	entryPublished = "published"
+	entryDuplicate = "duplicate"
+)
+
+// entryResults are all that can become of an entry of a batch, but for what can be wrong with its topic.
+//
+//nolint:gochecknoglobals // a constant
+var entryResults = []string{
+	entryPublished, entryDuplicate, "json", "data_missing", "data", "topic_forbidden", "id", "min_replicas", "too_large", "unavailable", "ambiguous", "internal",
+}
+
+// gatherOutcomes are what can come of asking another node what it tells of itself.
+//
+//nolint:gochecknoglobals // a constant
+var gatherOutcomes = []string{"ok", "unreachable", "refused", "bad_answer", "no_secret"}
+
+//nolint:gochecknoglobals // constants in all but name
+var (
+	descReady       = prometheus.NewDesc("ringside_admin_ready", "1 while the check holds, 0 while it fails; /readyz tells why.", []string{"check"}, nil)
+	descConnections = prometheus.NewDesc("ringside_admin_connections", "Connections to the admin port, those included that are only told that there are too many.", nil, nil)
+	descLimit       = prometheus.NewDesc("ringside_admin_connections_limit", "Bound of ringside_admin_connections.", nil, nil)
+	descClosed      = prometheus.NewDesc("ringside_admin_connections_closed_total",
+		"Connections closed because there were too many, by which: idle, of which no request was served, to make room; or new ones, without a word.", []string{"which"}, nil)
+)
 
 func newMetrics() *adminMetrics {
 	m := &adminMetrics{
@@ -43,12 +69,27 @@ func newMetrics() *adminMetrics {
 			Name: "ringside_admin_refusals_total",
 			Help: "Requests to the admin port that were not carried out, by reason.",
 		}, []string{"reason"}),
+		gathers: prometheus.NewCounterVec(prometheus.CounterOpts{
+			Name: "ringside_admin_gathers_total",
+			Help: "Requests to other nodes for what the dashboard shows of them, by outcome.",
+		}, []string{"outcome"}),
+		entries: prometheus.NewCounterVec(prometheus.CounterOpts{
+			Name: "ringside_admin_batch_entries_total",
+			Help: "Entries of batches, by what became of them: published, duplicate, or why they were not published.",
+		}, []string{"result"}),
+	}
+	for _, r := range entryResults {
+		m.entries.WithLabelValues(r)
+	}
+	for _, o := range gatherOutcomes {
+		m.gathers.WithLabelValues(o)
 	}
 	for _, r := range refusalReasons { // so that a rate shows the first one
 		m.refused.WithLabelValues(r)
 	}
 	for _, r := range topic.Reasons {
 		m.refused.WithLabelValues("topic_" + r)
+		m.entries.WithLabelValues("topic_" + r)
 	}
 	return m
 }
@@ -59,17 +100,23 @@ func (m *adminMetrics) answered(handler string, code int, took time.Duration) {
 }
 
 func (m *adminMetrics) all() []prometheus.Collector {
-	return []prometheus.Collector{m.requests, m.seconds, m.refused}
+	return []prometheus.Collector{m.requests, m.seconds, m.refused, m.gathers, m.entries}
 }
 
 func (m *adminMetrics) describe(ch chan<- *prometheus.Desc) {
-	ch <- descReady
+	for _, d := range []*prometheus.Desc{descReady, descConnections, descLimit, descClosed} {
+		ch <- d
+	}
 	for _, c := range m.all() {
 		c.Describe(ch)
 	}
 }
 
-func (m *adminMetrics) collect(ch chan<- prometheus.Metric, checks []Check) {
+func (m *adminMetrics) collect(ch chan<- prometheus.Metric, checks []Check, c *crowd) {
+	ch <- prometheus.MustNewConstMetric(descConnections, prometheus.GaugeValue, float64(c.len()))
+	ch <- prometheus.MustNewConstMetric(descLimit, prometheus.GaugeValue, float64(c.most))
+	ch <- prometheus.MustNewConstMetric(descClosed, prometheus.CounterValue, float64(c.evicted.Load()), "idle")
+	ch <- prometheus.MustNewConstMetric(descClosed, prometheus.CounterValue, float64(c.refused.Load()), "new")
 	for _, c := range checks {
 		ready := 1.0
 		if c.Ready() != nil {

@@ -75,7 +75,7 @@ func TestPublishRefused(t *testing.T) {
 		return a
 	}
 	f("/publish", ``, 400, "json")
-	f("/publish", `[]`, 400, "json")
+	f("/publish", `[]`, 400, "batch_empty")
 	f("/publish", `{"topic":"x","data":1,"min_replicas":17}`, 400, "min_replicas")
 	f("/publish/x?min_replicas=-1", `x`, 400, "min_replicas")
 	f("/publish/x?min_replicas=all", `x`, 400, "min_replicas")

@@ -19,6 +19,19 @@ type checkResult struct {
 	Message string `json:"message,omitempty"`
 }
 
+// checkAll runs every check.
+func (s *Server) checkAll() []checkResult {
+	results := []checkResult{}
+	for _, c := range s.deps.Checks {
+		res := checkResult{Name: c.Name, Ready: true}
+		if err := c.Ready(); err != nil {
+			res.Ready, res.Message = false, err.Error()
+		}
+		results = append(results, res)
+	}
+	return results
+}
+
 // serveReady runs every check, so that the answer names all that fail.
 func (s *Server) serveReady(w http.ResponseWriter, r *http.Request) error {
 	if _, err := query(r); err != nil {
@@ -27,14 +40,9 @@ func (s *Server) serveReady(w http.ResponseWriter, r *http.Request) error {
 	body := struct {
 		Ready  bool          `json:"ready"`
 		Checks []checkResult `json:"checks"`
-	}{Ready: true, Checks: []checkResult{}}
-	for _, c := range s.deps.Checks {
-		res := checkResult{Name: c.Name, Ready: true}
-		if err := c.Ready(); err != nil {
-			res.Ready, res.Message = false, err.Error()
-			body.Ready = false
-		}
-		body.Checks = append(body.Checks, res)
+	}{Ready: true, Checks: s.checkAll()}
+	for _, c := range body.Checks {
+		body.Ready = body.Ready && c.Ready
 	}
 	status := http.StatusOK
 	if !body.Ready {

@@ -3,11 +3,12 @@ package admin
 import (
 	"context"
 	"encoding/json"
+	"errors"
 	"fmt"
 	"net/http"
 	"strings"
-	"text/tabwriter"
 
+	"github.com/ringside-edge/ringside/internal/look"
 	"github.com/ringside-edge/ringside/internal/topic"
 	"github.com/ringside-edge/ringside/ring"
 )
@@ -18,7 +19,7 @@ type member struct {
 	Role   string `json:"role"`
 	State  string `json:"state"`
 	Slots  int    `json:"slots"` // owned
-	Load   uint64 `json:"load"`  // sessions, as last gossiped
+	Load   uint64 `json:"load"`  // sessions that it carries, as last gossiped; at a gateway those of a feed are one
 	Weight int    `json:"weight"`
 	Zone   string `json:"zone"`
 	Addr   string `json:"addr"`
@@ -100,13 +101,13 @@ func (s *Server) serveRing(w http.ResponseWriter, r *http.Request) error {
 	}
 	switch {
 	case one && text:
-		writeText(w, placeText(s.place(r.Context(), current, name)))
+		writeText(w, s.place(r.Context(), current, name).text(look.Style{}))
 	case one:
 		answer(w, http.StatusOK, s.place(r.Context(), current, name))
 	case text:
-		writeText(w, ringText(s.cfg.Self, current.Version(), members(current)))
+		writeText(w, s.ring(current).text(look.Style{}))
 	default:
-		writeJSON(w, http.StatusOK, ringJSON(s.cfg.Self, current.Version(), members(current)))
+		writeJSON(w, http.StatusOK, s.ring(current).json())
 	}
 	return nil
 }
@@ -116,11 +117,23 @@ func writeText(w http.ResponseWriter, text string) {
 	_, _ = w.Write([]byte(text)) // the client has gone when it fails
 }
 
-// ringJSON has a line per member, so that it reads well in a terminal.
-func ringJSON(self, version string, list []member) string {
+// ringAnswer is the answer of /ring.
+type ringAnswer struct {
+	Node    string   `json:"node"` // whose view it is
+	Version string   `json:"version"`
+	Slots   int      `json:"slots"`
+	Members []member `json:"members"`
+}
+
+func (s *Server) ring(current *ring.Ring) *ringAnswer {
+	return &ringAnswer{s.cfg.Self, current.Version(), topic.Slots, members(current)}
+}
+
+// json has a line per member, so that it reads well in a terminal.
+func (a *ringAnswer) json() string {
 	var b strings.Builder
-	fmt.Fprintf(&b, "{\n  \"node\": %s,\n  \"version\": %s,\n  \"slots\": %d,\n  \"members\": [", encode(self), encode(version), topic.Slots)
-	for i, m := range list {
+	fmt.Fprintf(&b, "{\n  \"node\": %s,\n  \"version\": %s,\n  \"slots\": %d,\n  \"members\": [", encode(a.Node), encode(a.Version), a.Slots)
+	for i, m := range a.Members {
 		if i > 0 {
 			b.WriteByte(',')
 		}
@@ -138,19 +151,33 @@ func encode(v any) string {
 	return string(b)
 }
 
-func ringText(self, version string, list []member) string {
-	var b strings.Builder
-	gateways, load := 0, uint64(0)
-	for _, m := range list {
-		load += m.Load
+// RingText is the answer of /ring as people read it.
+func RingText(answer []byte, s look.Style) (string, error) {
+	var a ringAnswer
+	if err := json.Unmarshal(answer, &a); err != nil || a.Node == "" || a.Slots == 0 {
+		return "", errors.New("the answer is no ring")
+	}
+	return a.text(s), nil
+}
+
+// PlaceText is the answer of /ring?topic= as people read it.
+func PlaceText(answer []byte, s look.Style) (string, error) {
+	var p place
+	if err := json.Unmarshal(answer, &p); err != nil || p.Topic == "" {
+		return "", errors.New("the answer is no topic's place")
+	}
+	return p.text(s), nil
+}
+
+func (a *ringAnswer) text(s look.Style) string {
+	gateways := 0
+	for _, m := range a.Members {
 		if m.Role == ring.RoleGateway.String() && m.State == ring.StateActive.String() {
 			gateways++
 		}
 	}
-	fmt.Fprintf(&b, "ring %s as %s sees it: %d slots on %d active gateways\n\n", version, self, topic.Slots, gateways)
-	t := tabwriter.NewWriter(&b, 0, 0, 2, ' ', 0)
-	fmt.Fprintln(t, "ID\tROLE\tSTATE\tSLOTS\tSESSIONS\tWEIGHT\tZONE\tADDRESS\tADMIN")
-	for _, m := range list {
+	t := look.NewTable(s, "ID", "ROLE", "STATE", "SLOTS", "LOAD", "WEIGHT", "ZONE", "ADDRESS", "ADMIN")
+	for _, m := range a.Members {
 		role, slots, weight := m.Role, fmt.Sprint(m.Slots), fmt.Sprint(m.Weight)
 		switch {
 		case m.Static:
@@ -159,28 +186,32 @@ func ringText(self, version string, list []member) string {
 			role = "dedicated"
 		}
 		if m.Role == ring.RoleRouter.String() {
-			slots, weight = "-", "-"
+			slots, weight = "", ""
 		}
-		fmt.Fprintf(t, "%s\t%s\t%s\t%s\t%d\t%s\t%s\t%s\t%s\n",
-			m.ID, role, m.State, slots, m.Load, weight, dash(m.Zone), m.Addr, dash(m.Admin))
+		t.Row(m.ID, role, look.Cell{Text: m.State, Paint: s.State}, slots, fmt.Sprint(m.Load), weight, m.Zone, m.Addr, m.Admin)
 	}
-	_ = t.Flush() // a strings.Builder takes everything
-	return b.String()
+	return look.Printable(fmt.Sprintf("ring %s as %s sees it: %d slots on %d active gateways", a.Version, a.Node, a.Slots, gateways)) + "\n\n" + t.String()
 }
 
-func placeText(p place) string {
-	window, tail := "unknown: redis does not answer", "not tailed by this node"
+func (p place) text(s look.Style) string {
+	window, tail := look.Cell{Text: "unknown: redis does not answer", Paint: s.Warn}, look.Cell{Text: "not tailed by this node", Paint: s.Faint}
 	if w := p.Window; w != nil {
-		window = fmt.Sprintf("%.0f s, %d entries, epoch %s", w.Seconds, w.Entries, w.Epoch)
+		window = look.Cell{Text: fmt.Sprintf("%.0f s, %d entries, epoch %s", w.Seconds, w.Entries, w.Epoch)}
 	}
 	if t := p.Tail; t != nil {
-		tail = fmt.Sprintf("%s, lag %d ms", map[bool]string{true: "owned", false: "followed"}[t.Owned], t.Lag)
+		tail = look.Cell{Text: fmt.Sprintf("%s, lag %d ms", map[bool]string{true: "owned", false: "followed"}[t.Owned], t.Lag)}
 		if t.Stale {
-			tail += ", STALE"
+			tail = look.Cell{Text: tail.Text + ", STALE", Paint: s.Bad}
 		}
 	}
-	return fmt.Sprintf("topic       %s\nslot        %d\nstream      %s\nowner       %s\npreference  %s\nwhy         %s\nring        %s\nwindow      %s\ntail        %s\n",
-		p.Topic, p.Slot, p.Stream, dash(p.Owner), dash(strings.Join(p.Preference, " ")), p.reason(), p.Version, window, tail)
+	t := look.NewTable(s)
+	for _, row := range [][2]any{
+		{"topic", p.Topic}, {"slot", fmt.Sprint(p.Slot)}, {"stream", p.Stream}, {"owner", p.Owner}, {"preference", strings.Join(p.Preference, " ")},
+		{"why", p.reason()}, {"ring", p.Version}, {"window", window}, {"tail", tail},
+	} {
+		t.Row(look.Cell{Text: fmt.Sprint(row[0]), Paint: s.Head}, row[1])
+	}
+	return t.String()
 }
 
 // reason says in words why the preference is like that.
@@ -189,11 +220,4 @@ func (p place) reason() string {
 		return fmt.Sprintf("the topic is pinned: the first %d share its load", p.Sharing)
 	}
 	return fmt.Sprintf("the slot's walk around the ring: the first %d share the load", p.Sharing)
-}
-
-func dash(s string) string {
-	if s == "" {
-		return "-"
-	}
-	return s
 }

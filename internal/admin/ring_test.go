@@ -68,7 +68,7 @@ func TestRingText(t *testing.T) {
 	if len(lines) != 8 || !strings.HasPrefix(lines[0], "ring "+testRing().Version()+" as edge-1 sees it: 256 slots on 3 active gateways") {
 		t.Fatalf("got\n%s", a.body)
 	}
-	for _, heading := range []string{"ROLE", "STATE", "SESSIONS", "ADDRESS", "ADMIN"} {
+	for _, heading := range []string{"ROLE", "STATE", "LOAD", "ADDRESS", "ADMIN"} {
 		at := strings.Index(lines[2], heading)
 		for _, line := range lines[3:] {
 			if at < 1 || len(line) <= at || line[at-1] != ' ' || line[at] == ' ' {
@@ -76,7 +76,7 @@ func TestRingText(t *testing.T) {
 			}
 		}
 	}
-	for _, want := range []string{"g10     gateway  draining  0 ", "legacy  static   active", "edge-1  router   active    -      0         -       a "} {
+	for _, want := range []string{"g10     gateway  draining  0 ", "legacy  static   active", "edge-1  router   active    -      0     -       a "} {
 		if !strings.Contains(a.body, want) {
 			t.Errorf("the table lacks %q:\n%s", want, a.body)
 		}

@@ -2,6 +2,7 @@ package admin
 
 import (
 	"context"
+	"crypto/subtle"
 	"crypto/tls"
 	"net"
 	"net/http"
@@ -17,6 +18,7 @@ import (
 type Trust struct {
 	Admins      *Tokens     // may do everything; nil: none
 	Publishers  *Tokens     // may publish; nil: those who may do everything, alone
+	Broadcast   string      // may publish as applications for AnyCable do, beside the others; empty: nobody does
 	TLS         *tls.Config // of the port; nil: none. Who shows a certificate that it verifies may do everything
 	Client      *tls.Config // for the ports of other members
 	OpenMetrics bool        // /metrics is for everybody
@@ -30,6 +32,7 @@ const (
 	needsNothing need = iota
 	needsMetrics
 	needsPublish
+	needsBroadcast // as needsPublish, or with the application's key
 	needsAdmin
 )
 
@@ -52,6 +55,12 @@ func (t *Trust) check(r *http.Request, n need) (*http.Request, *refusal) {
 		token = ""
 	}
 	token = strings.TrimSpace(token)
+	if n == needsBroadcast {
+		if t.Broadcast != "" && subtle.ConstantTimeCompare([]byte(token), []byte(t.Broadcast)) == 1 {
+			return r, nil
+		}
+		n = needsPublish
+	}
 	switch {
 	case t.Admins != nil && token != "" && t.Admins.find(token) != nil:
 		return r, nil

@@ -29,7 +29,7 @@ func NewPacer(lag time.Duration, least, most float64) *Pacer {
 	return &Pacer{lag: lag, least: least, most: most, rate: most}
 }
 
-// Lagged takes in how long an event loop took to turn. It is to be called at a steady pace, some times a second.
+// Lagged takes in how long an event loop took to turn. It is to be called at a steady pace, some times a second, while connections come.
 func (p *Pacer) Lagged(lag time.Duration) {
 	p.mu.Lock()
 	defer p.mu.Unlock()
@@ -52,6 +52,13 @@ func (p *Pacer) Wait(now time.Time) time.Duration {
 	wait := max(0, p.next.Sub(now))
 	p.next = p.next.Add(time.Duration(float64(time.Second) / p.rate))
 	return wait
+}
+
+// AtEase reports whether nothing is held back.
+func (p *Pacer) AtEase() bool {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	return p.rate == p.most
 }
 
 // Rate is how many connections per second are accepted at most, and by how much the loops lagged last.

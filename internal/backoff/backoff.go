@@ -141,7 +141,13 @@ func (p Policy) Over(window time.Duration) time.Duration {
 
 // Soon chooses a delay for a client that is to come back soon, because what it was connected to is gone without a word:
 // 25 times Min at most, 5 s by default.
-func (p Policy) Soon() time.Duration { return p.Over(p.SoonMost() - p.Min) }
+func (p Policy) Soon() time.Duration { return p.Paced(Widest) }
+
+// Paced chooses a delay for a client that is sent away as one of many, one after the other over the window. That spreads their returns
+// already, so that each may come back soon.
+func (p Policy) Paced(window time.Duration) time.Duration {
+	return p.Over(min(window, p.SoonMost()-p.Min))
+}
 
 // SoonMost is the longest that Soon gives.
 func (p Policy) SoonMost() time.Duration { return min(25*p.Min, p.Max) }

@@ -54,10 +54,16 @@ func TestDelays(t *testing.T) {
 			if d := p.Delay(3); d < time.Duration(float64(p.Min)*(1-p.Jitter)) || d > time.Duration(float64(p.Max)*(1+p.Jitter)) {
 				t.Fatalf("%v: delay %v", p, d)
 			}
-			for name, d := range map[string]time.Duration{"over": p.Over(time.Hour), "soon": p.Soon(), "steady": p.Steady()} {
+			for name, d := range map[string]time.Duration{"over": p.Over(time.Hour), "soon": p.Soon(), "steady": p.Steady(), "paced": p.Paced(time.Hour)} {
 				if d < p.Min || d > p.Max {
 					t.Fatalf("%v: %s %v", p, name, d)
 				}
+			}
+			if d := p.Paced(10 * time.Millisecond); d > p.Min+10*time.Millisecond {
+				t.Fatalf("%v: over 10 ms paced %v", p, d)
+			}
+			if d := p.Paced(time.Hour); d > p.SoonMost() {
+				t.Fatalf("%v: over an hour paced %v", p, d)
 			}
 		}
 	}

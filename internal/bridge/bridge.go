@@ -43,7 +43,17 @@ type Wire struct {
 	net.Conn
 	ahead []byte
 	stall time.Duration
+	watch Watcher // nil for nobody
 }
+
+// Watcher follows a connection until it is bridged. Its methods are called by whoever reads and writes, and must not block.
+type Watcher interface {
+	Waits(waits bool) // for the peer: around each read
+	GotOn()           // the peer has been answered, as it is once its part of a handshake has come
+}
+
+// Watch has f follow the connection.
+func (w *Wire) Watch(f Watcher) { w.watch = f }
 
 // NewWire wraps a connection of which ahead was read already.
 func NewWire(c net.Conn, ahead []byte) *Wire { return &Wire{Conn: c, ahead: ahead} }
@@ -51,6 +61,11 @@ func NewWire(c net.Conn, ahead []byte) *Wire { return &Wire{Conn: c, ahead: ahea
 // Read implements net.Conn.
 func (w *Wire) Read(p []byte) (int, error) {
 	if len(w.ahead) == 0 {
+		if w.watch == nil {
+			return w.Conn.Read(p)
+		}
+		w.watch.Waits(true)
+		defer w.watch.Waits(false)
 		return w.Conn.Read(p)
 	}
 	n := copy(p, w.ahead)
@@ -63,7 +78,11 @@ func (w *Wire) Read(p []byte) (int, error) {
 // Write implements net.Conn.
 func (w *Wire) Write(p []byte) (n int, err error) {
 	if w.stall == 0 {
-		return w.Conn.Write(p)
+		n, err = w.Conn.Write(p)
+		if w.watch != nil {
+			w.watch.GotOn()
+		}
+		return n, err
 	}
 	for {
 		if err := w.Conn.SetWriteDeadline(time.Now().Add(w.stall)); err != nil {
@@ -86,9 +105,10 @@ type bridge struct {
 	near *net.UnixConn
 	raw  syscall.RawConn // of near
 
-	upDone chan struct{} // closed when nothing comes from the peer any more
-	once   sync.Once     // for the reason of its end
-	left   time.Time     // since when nobody holds the other end, if so; owned by the sweep
+	upDone chan struct{}  // closed when nothing comes from the peer any more
+	once   sync.Once      // for the reason of its end
+	left   time.Time      // since when nobody holds the other end, if so; owned by the sweep
+	debt   eventloop.Debt // of acknowledgements of its peer; likewise
 }
 
 // up copies what the peer sends.

@@ -95,7 +95,7 @@ func (s *Set) Add(side Side, c *tls.Conn, w *Wire) (fd int, err error) {
 	if sc, ok := w.Conn.(syscall.Conn); ok {
 		_ = eventloop.SetConnOptions(sc, eventloop.SocketOptions{KeepAlive: s.cfg.KeepAlive}) // or its peer is gone already
 	}
-	w.stall = s.cfg.WriteTimeout
+	w.stall, w.watch = s.cfg.WriteTimeout, nil
 	b := &bridge{set: s, side: side, wire: w, tls: c, near: near, raw: raw, upDone: make(chan struct{})}
 	s.mu.Lock()
 	defer s.mu.Unlock()
@@ -193,7 +193,7 @@ func (s *Set) list() []*bridge {
 // sweep ends a bridge whose peer is gone without a word, or that nobody is at the other end of while its peer takes the rest
 // in driblets.
 func (s *Set) sweep(b *bridge, now time.Time) {
-	if sc, ok := b.wire.Conn.(syscall.Conn); ok && s.cfg.AckTimeout > 0 && eventloop.Unanswered(sc) > s.cfg.AckTimeout {
+	if sc, ok := b.wire.Conn.(syscall.Conn); ok && s.cfg.AckTimeout > 0 && b.debt.Unanswered(sc, now) > s.cfg.AckTimeout {
 		b.end(endGone)
 		return
 	}

@@ -6,5 +6,5 @@ type Buffers struct {
 	// that does not read does.
 	UnsentBytes Size `group:"Memory" default:"16KiB" min:"4KiB" max:"16MiB" help:"Bytes that may wait in a socket for a peer's window before it counts as full; on Linux only."`
 	// The kernel reserves twice as much. Of clients, who send little, and of the router's legs, which have a short way.
-	ReceiveBuffer Size `group:"Memory" default:"24KiB" min:"4KiB" max:"16MiB" help:"Receive buffer of a client's and of a leg's socket."`
+	ReceiveBuffer Size `group:"Memory" default:"16KiB" min:"4KiB" max:"16MiB" help:"Receive buffer of a client's and of a leg's socket."`
 }

@@ -13,6 +13,11 @@ type Dev struct {
 	// Without one, messages live in this process and end with it.
 	Redis RedisURL `placeholder:"URL" example:"redis://127.0.0.1:6379" help:"Redis server; by default one inside this process."`
 
+	// What the page shows; without it the page has only what you publish.
+	Match bool `default:"true" negatable:"" help:"Play a live final: a message every tenth of a second."`
+	// Real WebSocket sessions through the router, in this process.
+	Viewers int `default:"40" min:"0" max:"2000" help:"How many viewers follow it beside you."`
+
 	// The page can be used by whoever reaches it.
 	AdminOpen bool `help:"Let everybody use an admin port, and the page, that other machines can reach."`
 

@@ -18,13 +18,19 @@ type Gateway struct {
 	Gossip Addr `default:"127.0.0.1:7947" help:"Address for gossip, TCP and UDP."`
 
 	AdminTrust
+	AdminLimits
 	Cluster
 	// A gateway of weight 2 gets twice the slots of one with weight 1.
 	Weight int `group:"Cluster" default:"1" min:"1" max:"16" help:"Share of the ring."`
 
 	Streams
+	// Only where a connection brings messages more often than once in that time: one that comes alone waits for nothing. 0 reads on at once.
+	ReadLinger time.Duration `group:"Redis" default:"2ms" min:"0" max:"10ms" help:"How long a read of Redis may be put off, where messages come one by one and fast, so that it brings several."`
+	// Without, a gateway costs Redis less, and XINFO GROUPS does not show how far it has come; its own metrics do.
+	Acks bool `group:"Redis" default:"true" negatable:"" help:"Read the slots that the gateway owns through a consumer group, and acknowledge what was handed on."`
 	Auth
 	Origins
+	Cable Cable `embed:""`
 
 	// 0 takes what the descriptor limit allows.
 	MaxSessions int `group:"Sessions" default:"0" min:"0" help:"Sessions at most; 0 for as many as the descriptor limit allows."`
@@ -63,6 +69,10 @@ type Gateway struct {
 	// Further subscribe messages are answered with an error.
 	MaxTopics int `group:"Limits" default:"64" min:"1" max:"65536" help:"Topics of one session."`
 
+	ClientLimits
+
+	Connections
+
 	// A session that does not read and falls off the log's end is told of a gap.
 	LogEntries int `group:"Memory" default:"1024" min:"1" help:"Messages of a topic that are kept in memory."`
 	// Counted with the encodings of each wire format that somebody uses.
@@ -71,6 +81,8 @@ type Gateway struct {
 	LogTotalBytes Size `group:"Memory" default:"256MiB" min:"1MiB" help:"Bytes of all logs."`
 	// So that a client that comes back finds it.
 	LogLinger time.Duration `group:"Memory" default:"1m" min:"1s" max:"24h" help:"How long a topic's log outlives its last session."`
+
+	Counts
 
 	Latest
 	TopicRules
@@ -98,6 +110,9 @@ func (g *Gateway) Validate() error {
 	if err := g.LegTLS.validate(); err != nil {
 		return err
 	}
+	if err := g.ClientLimits.validate(g.MaxTopics, g.MaxFrame); err != nil {
+		return err
+	}
 	if g.LogBytes > g.LogTotalBytes {
 		return fmt.Errorf("log-bytes (%v) is larger than log-total-bytes (%v)", g.LogBytes, g.LogTotalBytes)
 	}
@@ -111,6 +126,9 @@ func (g *Gateway) Validate() error {
 		return fmt.Errorf("stale-after (%v) must be three times beacon (%v) or more", g.StaleAfter, g.Beacon)
 	}
 	if err := errors.Join(g.Auth.validate(g.HandshakeTimeout, g.MaxHeader), g.Auth.validateOrigins(g.Origins)); err != nil {
+		return err
+	}
+	if err := g.Cable.validate(len(g.RPC.Host) > 0); err != nil {
 		return err
 	}
 	for _, s := range g.Static {

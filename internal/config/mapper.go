@@ -18,7 +18,7 @@ func Options(env []string) []kong.Option {
 		kong.KindMapper(reflect.Int, bounded(strconv.Atoi, "a whole number", "for example 4")),
 		kong.TypeMapper(reflect.TypeFor[time.Duration](), bounded(time.ParseDuration, "a duration", "for example 500ms, 30s, 5m or 1h30m")),
 		kong.TypeMapper(reflect.TypeFor[Size](), bounded(ParseSize, "a size", "for example 512, 64KiB or 1MiB")),
-		kong.ValueFormatter(describe),
+		kong.ValueFormatter(Describe),
 		kong.ConfigureHelp(kong.HelpOptions{Compact: true, WrapUpperBound: 110}),
 	}
 }
@@ -45,6 +45,14 @@ func bounded[T int | time.Duration | Size](parse func(string) (T, error), kind, 
 		target.SetInt(int64(v))
 		return nil
 	}
+}
+
+// Describe is the help of a flag: with its bounds, and the variable that it is read from where it is not given.
+func Describe(v *kong.Value) string {
+	if v.Flag == nil || v.Flag.Name == "help" {
+		return describe(v)
+	}
+	return describe(v) + " ($" + envName(v.Flag.Name) + ")"
 }
 
 // describe is the help of a setting with its bounds.

@@ -2,6 +2,9 @@ package config
 
 import "fmt"
 
+// Suggest is ", did you mean …?" for a name that is not among the known ones, or nothing when none is like it.
+func Suggest(name string, known []string) string { return suggest(name, known) }
+
 // suggest is ", did you mean …?" with the known name that is most like name, or nothing when none is.
 func suggest(name string, known []string) string {
 	best, least := "", len(name)/3+2

@@ -18,6 +18,7 @@ type Router struct {
 	ID ID `placeholder:"NAME" example:"router-1" help:"Name of this router in the ring; by default the host's name and a random part."`
 
 	AdminTrust
+	AdminLimits
 	Cluster
 	Streams
 	Origins
@@ -56,6 +57,18 @@ type Router struct {
 	RebalanceMin    int           `group:"Re-homing" default:"100" min:"1" max:"1000000" help:"Sessions rebalanced per second at least."`
 	RebalanceMax    int           `group:"Re-homing" default:"2000" min:"1" max:"1000000" help:"Sessions rebalanced per second at most."`
 
+	// What a gateway sends of a topic that many sessions of this router follow comes once for all of them. Off, it comes once for each.
+	SharedFeeds bool `group:"Shared feeds" default:"true" negatable:"" help:"Serve sessions that only listen from feeds which they share."`
+	// A feed is a connection to a gateway, for each event loop.
+	FeedMin int `group:"Shared feeds" default:"4" min:"1" max:"1000000" help:"Sessions of an event loop that a feed is worth."`
+	// Each time that its client speaks it gets longer, up to four minutes.
+	ParkAfter time.Duration `group:"Shared feeds" default:"2s" min:"100ms" max:"4m" help:"How long a client must have been silent to be served from a feed."`
+	// A client that falls behind gets a connection to a gateway of its own, whose log reaches back further.
+	FeedEntries int  `group:"Shared feeds" default:"256" min:"1" max:"1000000" help:"Messages of a feed that are kept in memory."`
+	FeedBytes   Size `group:"Shared feeds" default:"1MiB" min:"64KiB" max:"1GiB" help:"Bytes of a feed that are kept in memory."`
+	// Beyond it feeds keep less. The newest message always stays.
+	FeedTotalBytes Size `group:"Shared feeds" default:"64MiB" min:"1MiB" max:"64GiB" help:"Bytes of all feeds together that are kept in memory."`
+
 	Hot
 
 	// Kept for the next gateway. Keep it above the gateways' max-frame: a client that has sent more is not read on.
@@ -65,8 +78,11 @@ type Router struct {
 	// Longer ones are answered with 414.
 	MaxURL Size `name:"max-url" group:"Limits" default:"2KiB" min:"256B" max:"16KiB" help:"Longest request target."`
 
+	Connections
+	CableRoute
 	ClientAddr
 	Admission
+	AddrConnections
 	PublicTLS
 	LegTLS
 

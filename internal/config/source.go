@@ -104,11 +104,11 @@ func (s *sources) path(ctx *kong.Context) string {
 	return ""
 }
 
-// keys are the names that a file may use, sorted.
+// keys are the names that a file may use, sorted: all but those whose field is tagged commandline, which say nothing of a node.
 func keys(flags []*kong.Flag) []string {
 	var names []string
 	for _, f := range flags {
-		if f.Name != "help" && f.Name != configFlag {
+		if f.Name != "help" && f.Name != configFlag && !f.Tag.Has("commandline") {
 			names = append(names, f.Name)
 		}
 	}

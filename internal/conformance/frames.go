@@ -57,11 +57,29 @@ const ping = `{"type":"ping"}`
 // padded is a command of n bytes.
 func padded(n int) string { return ping + strings.Repeat(" ", n-len(ping)) }
 
-// FrameCases are the rules of RFC 6455 about what a client may send, and our own limits on it.
+// FrameGroup are the cases of some sections of RFC 6455.
+type FrameGroup struct {
+	RFC, Name string
+	Cases     []FrameCase
+}
+
+// FrameGroups are the rules of RFC 6455 about what a client may send, and our own limits on it.
+func FrameGroups() []FrameGroup {
+	return []FrameGroup{
+		{"5.2", "lengths, and the limit on messages", sizes()},
+		{"5.1, 5.2, 5.8", "masks, reserved bits, opcodes", headers()},
+		{"5.5", "control frames", controls()},
+		{"5.4", "fragments", fragments()},
+		{"5.6, 8.1", "text that is UTF-8, and text that is not", texts()},
+		{"5.5.1, 7.4", "closing, and close codes", closes()},
+	}
+}
+
+// FrameCases are those of all groups.
 func FrameCases() []FrameCase {
 	var all []FrameCase
-	for _, group := range [][]FrameCase{sizes(), headers(), controls(), fragments(), texts(), closes()} {
-		all = append(all, group...)
+	for _, group := range FrameGroups() {
+		all = append(all, group.Cases...)
 	}
 	return all
 }

@@ -5,6 +5,7 @@ import (
 	"slices"
 	"strings"
 	"testing"
+	"time"
 
 	"github.com/fasthttp/websocket"
 
@@ -113,7 +114,7 @@ func TestLostStream(t *testing.T) {
 // neighbours notice nothing, and when it reads again it gets everything in order, or is told what it missed.
 func TestStalledReader(t *testing.T) {
 	redis := testcluster.NewRedis(t, false)
-	c := testcluster.Start(t, redis.URL(), 1, 1)
+	c := testcluster.Start(t, redis.URL(), 1, 1, "--write-timeout", "1h") // however long the flood takes
 	topics := []string{"flood"}
 	a := join(t, c, redis, topics, 6)
 	stalled := dialWebSocket(t, c.Router(0), "/t/flood", "ringside.v1")
@@ -167,6 +168,7 @@ func readAll(t *testing.T, conn *websocket.Conn, at position.Position, truth []t
 	var gaps []string
 	for at.ID != truth[len(truth)-1].ID {
 		var m struct{ Type, ID, Position, After, Reason string }
+		_ = conn.SetReadDeadline(time.Now().Add(testcluster.Limit())) // of what comes next
 		if err := conn.ReadJSON(&m); err != nil {
 			t.Fatalf("after %v: %v", at, err)
 		}

@@ -137,9 +137,12 @@ func TestSecureTakeover(t *testing.T) {
 			return nil
 		})
 		olds = append(olds, old)
-		if n, err := next.Metric(t.Context(), "ringside_router_sessions_carried"); err != nil || n != 40 {
-			t.Errorf("sessions carried by predecessors: got %v, %v, want 40", n, err)
-		}
+		eventually(t, "its sessions are carried by predecessors", func() error {
+			if n, err := next.Metric(t.Context(), "ringside_router_sessions_carried"); err != nil || n != 40 {
+				return fmt.Errorf("%v are, %v, want 40", n, err)
+			}
+			return nil
+		})
 	}
 	next := c.Router(len(olds))
 	eventually(t, "the legs are its own", func() error {

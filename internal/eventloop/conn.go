@@ -16,6 +16,7 @@ type Conn struct {
 	port    *portableConn // nil on epoll
 	fd      int32
 	slot    int32
+	debt    Debt
 	hangup  bool
 	open    bool
 }
@@ -44,6 +45,9 @@ func (l *Loop) Add(c *Conn, fd int, h Handler) error {
 	}
 	return nil
 }
+
+// Handle lets h hear of c from now on, in place of who did. What has been reported stays so: h does not hear of it again.
+func (c *Conn) Handle(h Handler) { c.handler = h }
 
 // Loop is the loop that c belongs to; nil before [Loop.Add].
 func (c *Conn) Loop() *Loop { return c.loop }
@@ -96,11 +100,14 @@ func (c *Conn) Release() (fd int, err error) {
 }
 
 // Gone reports whether the peer has answered nothing at all for so long although it owes an acknowledgement; never where the
-// system does not tell. It is for [Handler.Sweep] and looks at every eighth only. Unlike TCP_USER_TIMEOUT (RFC 5482), which
+// system does not tell. It is for [Handler.Sweep] and looks at every eighth, and at who has owed it before. Unlike TCP_USER_TIMEOUT (RFC 5482), which
 // on Linux also ends connections to peers that read too slowly to open their window for a whole segment, it is about peers that
 // are gone.
 func (c *Conn) Gone(now int64, after time.Duration) bool {
-	return c.open && (now>>10+int64(c.fd))&7 == 0 && unanswered(int(c.fd)) > after
+	if !c.open || c.debt == 0 && (now>>10+int64(c.fd))&7 != 0 {
+		return false
+	}
+	return c.debt.look(int(c.fd), now) > after
 }
 
 // Read reads what there is into p, up to len(p) bytes. drained tells that a next call would only find

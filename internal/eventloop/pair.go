@@ -66,12 +66,12 @@ func hungUp(fd int) bool {
 }
 
 // Unanswered is for how long the peer of a TCP connection has answered nothing at all although it owes an acknowledgement,
-// as in [Conn.Gone]; 0 where the system does not tell.
-func Unanswered(c syscall.Conn) (d time.Duration) {
+// as in [Conn.Gone]; 0 where the system does not tell. It counts from the first call that finds it so: d is the connection's own.
+func (d *Debt) Unanswered(c syscall.Conn, now time.Time) (age time.Duration) {
 	if raw, err := c.SyscallConn(); err == nil {
-		_ = raw.Control(func(fd uintptr) { d = unanswered(int(fd)) }) // a closed one owes nothing
+		_ = raw.Control(func(fd uintptr) { age = d.look(int(fd), now.UnixMilli()) }) // a closed one owes nothing
 	}
-	return d
+	return age
 }
 
 // SetConnOptions is [SetOptions] for a connection that is no loop's.

@@ -70,6 +70,10 @@ func SetOptions(fd int, o SocketOptions) error {
 			return nil
 		}
 	}
+	return setOptions(fd, o)
+}
+
+func setOptions(fd int, o SocketOptions) error {
 	set := func(level, opt, v int) error {
 		if v == 0 {
 			return nil
@@ -105,10 +109,32 @@ func ReceiveBuffer(bytes int) func(network, address string, c syscall.RawConn) e
 	}
 }
 
-// Listen listens on TCP; the sockets that it accepts have a receive buffer of so many bytes, 0 for the system's.
-func Listen(addr string, receiveBuffer int) (net.Listener, error) {
-	lc := net.ListenConfig{Control: ReceiveBuffer(receiveBuffer)}
+// Listen listens on TCP. Where [Inherits] says so, the sockets that it accepts have the options o, all but what [SetRest] sets. ReceiveBuffer holds from
+// the first byte on, also elsewhere.
+func Listen(addr string, o SocketOptions) (net.Listener, error) {
+	lc := net.ListenConfig{Control: ReceiveBuffer(o.ReceiveBuffer)}
+	if Inherits {
+		lc.KeepAlive = -1 // Go sets its own on each connection otherwise
+		lc.Control = func(_, _ string, c syscall.RawConn) error {
+			var err error
+			return errors.Join(c.Control(func(fd uintptr) { err = setOptions(int(fd), o) }), err)
+		}
+	}
 	return lc.Listen(context.Background(), "tcp", addr)
+}
+
+// SetRest sets those of the options that a connection does not have from its listener, which is one of [Listen] with the same. On a UNIX socket it does nothing.
+func SetRest(fd int, o SocketOptions) error {
+	if !Inherits {
+		return SetOptions(fd, o)
+	}
+	if o.Unsent == 0 {
+		return nil
+	}
+	if err := setUnsent(fd, o.Unsent); err != nil && !errors.Is(err, unix.EOPNOTSUPP) {
+		return fmt.Errorf("cannot set socket options: %w", err)
+	}
+	return nil
 }
 
 // keepAliveProbes is how many unanswered probes end a connection.
@@ -151,4 +177,22 @@ func Find[T net.Conn](c net.Conn) (found T, ok bool) {
 			return found, false
 		}
 	}
+}
+
+// HasInput reports whether something that c's peer has sent, or its end, waits to be read. It does not block; wrappers are seen through
+// as by [Detach].
+func HasInput(c net.Conn) (has bool) {
+	sc, ok := unwrap(c).(syscall.Conn)
+	if !ok {
+		return false
+	}
+	raw, err := sc.SyscallConn()
+	if err != nil {
+		return false
+	}
+	_ = raw.Control(func(fd uintptr) { // fails when it is closed
+		_, _, err := unix.Recvfrom(int(fd), make([]byte, 1), unix.MSG_PEEK|unix.MSG_DONTWAIT)
+		has = err == nil
+	})
+	return has
 }

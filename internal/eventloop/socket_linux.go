@@ -19,10 +19,22 @@ func setUnsent(fd, bytes int) error {
 	return unix.SetsockoptInt(fd, unix.IPPROTO_TCP, unix.TCP_NOTSENT_LOWAT, bytes)
 }
 
-func unanswered(fd int) time.Duration {
+func unanswered(fd int) (owes bool, silent time.Duration) {
 	info, err := unix.GetsockoptTCPInfo(fd, unix.IPPROTO_TCP, unix.TCP_INFO)
 	if err != nil || info.Unacked == 0 && info.Probes == 0 { // nothing is on its way, nor is a shut window probed
-		return 0
+		return false, 0
 	}
-	return time.Duration(info.Last_ack_recv) * time.Millisecond
+	return true, time.Duration(info.Last_ack_recv) * time.Millisecond
+}
+
+// portLate lets the system choose the port of a bound socket when it connects: then only the pair of addresses must be unique, and an address
+// has all of its ports for every peer.
+func portLate(fd int) { _ = unix.SetsockoptInt(fd, unix.IPPROTO_IP, unix.IP_BIND_ADDRESS_NO_PORT, 1) }
+
+// Inherits says whether a connection has the options of the listener that has accepted it.
+const Inherits = true
+
+// newSocket is a TCP socket, close-on-exec and non-blocking.
+func newSocket(family int) (int, error) {
+	return unix.Socket(family, unix.SOCK_STREAM|unix.SOCK_NONBLOCK|unix.SOCK_CLOEXEC, 0)
 }

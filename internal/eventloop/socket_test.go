@@ -88,3 +88,59 @@ func TestGroup(t *testing.T) {
 		run(t, l)
 	}
 }
+
+// TestListen looks whether a connection has the options of its listener, where that is said.
+func TestListen(t *testing.T) {
+	o := SocketOptions{KeepAlive: 7 * time.Second, ReceiveBuffer: 32 << 10, Unsent: 16 << 10}
+	ln, err := Listen("127.0.0.1:0", o)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer ln.Close()
+	out, err := net.Dial("tcp", ln.Addr().String())
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer out.Close()
+	in, err := ln.Accept()
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer in.Close()
+	fd, err := Detach(in)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer CloseFD(fd)
+	f := func(what string, level, opt int, ok func(int) bool) {
+		t.Helper()
+		v, err := unix.GetsockoptInt(fd, level, opt)
+		if err != nil || !ok(v) {
+			t.Errorf("%s: got %d, %v", what, v, err)
+		}
+	}
+	f("SO_RCVBUF", unix.SOL_SOCKET, unix.SO_RCVBUF, func(v int) bool { return v >= 32<<10 && v <= 64<<10 })
+	f("TCP_NODELAY", unix.IPPROTO_TCP, unix.TCP_NODELAY, func(v int) bool { return v != 0 })
+	if !Inherits {
+		return
+	}
+	f("SO_KEEPALIVE", unix.SOL_SOCKET, unix.SO_KEEPALIVE, func(v int) bool { return v != 0 })
+	for _, opt := range inherited {
+		f("an inherited option", unix.IPPROTO_TCP, opt[0], func(v int) bool { return v == opt[1] })
+	}
+	if err := SetRest(fd, o); err != nil {
+		t.Fatal(err)
+	}
+	for _, opt := range rest {
+		f("another option", unix.IPPROTO_TCP, opt[0], func(v int) bool { return v == opt[1] })
+	}
+	near, far, err := Pair(0)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer far.Close()
+	defer CloseFD(near)
+	if err := SetRest(near, o); err != nil {
+		t.Errorf("a UNIX socket: %v", err)
+	}
+}

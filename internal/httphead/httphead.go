@@ -1,6 +1,6 @@
 // Package httphead cuts the head of an HTTP message into its header fields, and is strict about it: what one reader takes for the
-// end of a line, or for a name, another may not, and whatever is not beyond doubt is refused. It is pure, allocates nothing and
-// gives no field a meaning.
+// end of a line, or for a name, another may not, and whatever is not beyond doubt is refused. Of the fields it knows what both sides of a leg
+// need alike: lists, and the answer that opens a WebSocket. It is pure.
 package httphead
 
 import (

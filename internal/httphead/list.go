@@ -2,6 +2,7 @@ package httphead
 
 import (
 	"bytes"
+	"crypto/sha1" //nolint:gosec // RFC 6455 asks for it
 	"encoding/base64"
 	"iter"
 )
@@ -33,4 +34,11 @@ func HasElement(value []byte, element string) bool {
 func ValidKey(key string) bool {
 	b, err := base64.StdEncoding.Strict().DecodeString(key)
 	return err == nil && len(b) == 16
+}
+
+// AcceptFor is the Sec-WebSocket-Accept that answers a key (RFC 6455, 4.2.2).
+func AcceptFor[T string | []byte](key T) string {
+	var b [96]byte
+	sum := sha1.Sum(append(append(b[:0], key...), "258EAFA5-E914-47DA-95CA-C5AB0DC85B11"...)) //nolint:gosec // see above
+	return base64.StdEncoding.EncodeToString(sum[:])
 }

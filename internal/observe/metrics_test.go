@@ -33,6 +33,7 @@ var areas = []struct{ prefix, title string }{
 	{"ringside_admin_", "The admin port of each node."},
 	{"ringside_bridge_", "TLS connections that are carried for sessions: of clients on routers, of legs on both."},
 	{"ringside_tlscert_", "Certificates."},
+	{"ringside_safelog_", "The log of each node."},
 	{"ringside_build_", "The program."},
 }
 

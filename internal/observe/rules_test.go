@@ -35,7 +35,7 @@ func TestRules(t *testing.T) {
 	for _, args := range [][]string{
 		{"check", "config", "prometheus.yml"},
 		{"check", "rules", "alerts.yml"},
-		{"test", "rules", "alerts_test.yml"},
+		append([]string{"test", "rules"}, rulesTests(t)...),
 	} {
 		cmd := exec.Command(promtool, args...)
 		cmd.Dir = filepath.Dir(rulesFile)
@@ -43,6 +43,19 @@ func TestRules(t *testing.T) {
 			t.Errorf("promtool %s: %v\n%s", strings.Join(args, " "), err, out)
 		}
 	}
+}
+
+// rulesTests are the names of the files that test the rules.
+func rulesTests(t *testing.T) (names []string) {
+	t.Helper()
+	paths, err := filepath.Glob(filepath.Join(configs, "prometheus", "alerts*_test.yml"))
+	if err != nil || len(paths) == 0 {
+		t.Fatalf("no tests of the rules: %v", err)
+	}
+	for _, p := range paths {
+		names = append(names, filepath.Base(p))
+	}
+	return names
 }
 
 // rule is an alert as alerts.yml has it.
@@ -152,7 +165,7 @@ func sections(doc string) map[string]string {
 
 // Every alert has a test of its own, in which it fires once and once does not.
 func TestEveryRuleIsTested(t *testing.T) {
-	var file struct {
+	type tested struct {
 		Tests []struct {
 			Name  string
 			Alert []struct {
@@ -161,11 +174,16 @@ func TestEveryRuleIsTested(t *testing.T) {
 			} `yaml:"alert_rule_test"`
 		}
 	}
-	if err := yaml.Unmarshal(read(t, filepath.Join(configs, "prometheus", "alerts_test.yml")), &file); err != nil {
-		t.Fatal(err)
+	var all tested
+	for _, name := range rulesTests(t) {
+		var file tested
+		if err := yaml.Unmarshal(read(t, filepath.Join(configs, "prometheus", name)), &file); err != nil {
+			t.Fatal(err)
+		}
+		all.Tests = append(all.Tests, file.Tests...)
 	}
 	fires, silent := map[string]bool{}, map[string]bool{}
-	for _, test := range file.Tests {
+	for _, test := range all.Tests {
 		for _, a := range test.Alert {
 			if len(a.Exp) > 0 {
 				fires[a.Alertname] = true
@@ -176,7 +194,7 @@ func TestEveryRuleIsTested(t *testing.T) {
 	}
 	for _, r := range rules(t) {
 		if !fires[r.Alert] || !silent[r.Alert] {
-			t.Errorf("alerts_test.yml lets %s fire: %v, and not fire: %v; want both", r.Alert, fires[r.Alert], silent[r.Alert])
+			t.Errorf("the tests let %s fire: %v, and not fire: %v; want both", r.Alert, fires[r.Alert], silent[r.Alert])
 		}
 	}
 }

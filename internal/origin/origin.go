@@ -100,6 +100,17 @@ func (l *List) Allows(origin string) bool {
 	return false
 }
 
+// Preflight is what answers a browser's question whether a page of an allowed origin may ask for an event stream with a token or a
+// position in its head (Fetch, section 3.3.5, "CORS protocol and HTTP caches"); ok is false when method is another than GET, which nobody
+// may.
+func (l *List) Preflight(origin, method string) (headers [][2]string, ok bool) {
+	if method != "GET" {
+		return nil, false
+	}
+	return append(l.Headers(origin), [2]string{"Access-Control-Allow-Methods", "GET"},
+		[2]string{"Access-Control-Allow-Headers", "Authorization, Last-Event-ID, Cache-Control"}, [2]string{"Access-Control-Max-Age", "600"}), true
+}
+
 // Headers are what an answer to a page of an allowed origin says, so that its script may read it; nil for none. Only with a list are
 // cookies let in.
 func (l *List) Headers(origin string) [][2]string {

@@ -17,7 +17,7 @@ const (
 func TestFileLength(t *testing.T) {
 	files(t, func(name string) {
 		switch path.Ext(name) {
-		case ".go", ".js", ".css", ".html", ".md", ".sh", ".yaml", ".yml":
+		case ".go", ".js", ".ts", ".css", ".html", ".md", ".sh", ".yaml", ".yml":
 		default:
 			return
 		}

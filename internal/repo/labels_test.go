@@ -20,6 +20,7 @@ var reasons = []struct {
 	{"gateway", "refusalReasons", ".busy", 0},
 	{"gateway", "messageReasons", ".refuse", 0},
 	{"gateway", "messageReasons", ".badMessage", 0},
+	{"gateway", "messageReasons", "cableNo", 0},
 	{"internal/admin", "refusalReasons", "refuse", 1},
 	{"internal/admin", "refusalReasons", "refusal", 1},
 	{"internal/topic", "Reasons", "Error", 0},

@@ -5,6 +5,7 @@ import (
 	"path"
 	"path/filepath"
 	"regexp"
+	"slices"
 	"strings"
 	"testing"
 )
@@ -37,7 +38,9 @@ func TestStrayWords(t *testing.T) {
 }
 
 var (
-	link       = regexp.MustCompile(`\]\(([^)#:\s]+)(#[^)]*)?\)`)
+	link       = regexp.MustCompile(`\]\(([^)#:\s]*)(#[^)]*)?\)`)
+	heading    = regexp.MustCompile(`(?m)^#+ (.*)$`)
+	unspoken   = regexp.MustCompile(`[^\p{L}\p{N}_ -]`)
 	makeTarget = regexp.MustCompile("(?m)(?:^ +|`)make ([a-z0-9]+)")
 	defined    = regexp.MustCompile(`(?m)^([a-z0-9-]+):`)
 )
@@ -57,8 +60,16 @@ func TestDocuments(t *testing.T) {
 		text := read(t, name)
 		for _, m := range link.FindAllStringSubmatch(text, -1) {
 			target := filepath.Join(root, filepath.FromSlash(path.Join(path.Dir(name), m[1])))
-			if _, err := os.Stat(target); err != nil {
+			if _, err := os.Stat(target); m[1] != "" && err != nil {
 				t.Errorf("%s: the link to %s leads nowhere", name, m[1])
+				continue
+			}
+			page := path.Join(path.Dir(name), m[1])
+			if m[1] == "" {
+				page = name
+			}
+			if m[2] != "" && path.Ext(page) == ".md" && !slices.Contains(anchors(read(t, page)), m[2]) {
+				t.Errorf("%s: there is no %s in %s", name, m[2], page)
 			}
 		}
 		for _, m := range makeTarget.FindAllStringSubmatch(text, -1) {
@@ -70,6 +81,26 @@ func TestDocuments(t *testing.T) {
 	if documents == 0 {
 		t.Error("found no document: the walk is wrong")
 	}
+}
+
+// anchors are the ones of a document's headings, as GitHub makes them.
+func anchors(text string) (list []string) {
+	for _, m := range heading.FindAllStringSubmatch(text, -1) {
+		list = append(list, "#"+strings.ReplaceAll(unspoken.ReplaceAllString(strings.ToLower(m[1]), ""), " ", "-"))
+	}
+	return list
+}
+
+// Every document stands in the index.
+func TestIndex(t *testing.T) {
+	index := read(t, "docs/README.md")
+	files(t, func(name string) {
+		if rest, ok := strings.CutPrefix(name, "docs/"); ok && path.Ext(name) == ".md" && !strings.Contains(rest, "/") && rest != "README.md" {
+			if !strings.Contains(index, "]("+rest+")") {
+				t.Errorf("docs/README.md does not name %s", rest)
+			}
+		}
+	})
 }
 
 // Every target of make says what it does, for `make help`, and is no file.

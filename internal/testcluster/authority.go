@@ -59,6 +59,12 @@ func NewAuthority(t testing.TB) *Authority {
 // PEM.
 func (a *Authority) Issue(t testing.TB, name string, ips ...net.IP) (certFile, keyFile string) {
 	t.Helper()
+	return a.IssueFor(t, name, []x509.ExtKeyUsage{x509.ExtKeyUsageServerAuth, x509.ExtKeyUsageClientAuth}, ips...)
+}
+
+// IssueFor is [Authority.Issue] for some usages only.
+func (a *Authority) IssueFor(t testing.TB, name string, usages []x509.ExtKeyUsage, ips ...net.IP) (certFile, keyFile string) {
+	t.Helper()
 	key, err := ecdsa.GenerateKey(elliptic.P256(), rand.Reader)
 	if err != nil {
 		t.Fatal(err)
@@ -66,7 +72,7 @@ func (a *Authority) Issue(t testing.TB, name string, ips ...net.IP) (certFile, k
 	c := a.template(name)
 	c.IPAddresses = ips
 	c.KeyUsage = x509.KeyUsageDigitalSignature
-	c.ExtKeyUsage = []x509.ExtKeyUsage{x509.ExtKeyUsageServerAuth, x509.ExtKeyUsageClientAuth}
+	c.ExtKeyUsage = usages
 	der, err := x509.CreateCertificate(rand.Reader, c, a.cert, key.Public(), a.key)
 	if err != nil {
 		t.Fatal(err)

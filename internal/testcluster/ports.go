@@ -6,6 +6,7 @@ import (
 	"net"
 	"os"
 	"strconv"
+	"sync"
 )
 
 // lowestPort keeps clear of the ports that services are found on.
@@ -13,17 +14,30 @@ const lowestPort = 10240
 
 // FreeAddr finds a host:port on loopback that nobody listens on, by TCP or UDP, outside the range that the
 // kernel takes ports of outgoing connections from: a port inside it can be gone by the time that a process
-// binds it again. Another process can still take it first: whoever starts a process retries.
+// binds it again. No port is found twice: on Linux by no process on this machine while this one lives, elsewhere
+// by this process alone. Calls may be concurrent.
 func FreeAddr() (string, error) {
 	top := ephemeralStart()
 	for range 200 {
 		port := lowestPort + rand.IntN(top-lowestPort)
 		addr := net.JoinHostPort("127.0.0.1", strconv.Itoa(port))
-		if free(addr) {
+		if reserve(port) && free(addr) {
 			return addr, nil
 		}
 	}
 	return "", fmt.Errorf("cannot find a free port between %d and %d", lowestPort, top)
+}
+
+//nolint:gochecknoglobals // ports are the machine's
+var reserved sync.Map // port -> struct{}
+
+// reserve takes a port for the life of this process, and reports whether it was to be had: by name alone, whoever
+// is to listen on it can.
+func reserve(port int) bool {
+	if _, taken := reserved.LoadOrStore(port, struct{}{}); taken {
+		return false
+	}
+	return reserveName(fmt.Sprintf("ringside-test-port-%d", port))
 }
 
 func free(addr string) bool {

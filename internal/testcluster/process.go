@@ -42,10 +42,16 @@ func StartProcessIn(dir, name, path string, args ...string) (*Process, error) {
 
 // startProcess is [StartProcess] of a command that change has had.
 func startProcess(name, path string, change func(*exec.Cmd), args ...string) (*Process, error) {
-	p := &Process{Name: name, cmd: exec.Command(path, args...), done: make(chan struct{})}
-	change(p.cmd)
+	cmd := exec.Command(path, args...)
+	cmd.SysProcAttr = attr()
+	change(cmd)
+	return StartCommand(name, cmd)
+}
+
+// StartCommand is [StartProcess] of a command as it is; its outputs are replaced.
+func StartCommand(name string, cmd *exec.Cmd) (*Process, error) {
+	p := &Process{Name: name, cmd: cmd, done: make(chan struct{})}
 	p.cmd.Stdout, p.cmd.Stderr = &p.out, &p.out
-	p.cmd.SysProcAttr = attr()
 	p.cmd.WaitDelay = time.Second // a grandchild that holds the pipe must not hold us
 	if err := p.cmd.Start(); err != nil {
 		return nil, fmt.Errorf("cannot start %s: %w", name, err)

@@ -4,6 +4,7 @@ import (
 	"bufio"
 	"context"
 	"encoding/base64"
+	"encoding/json"
 	"errors"
 	"fmt"
 	"io"
@@ -26,7 +27,7 @@ func (s *Subscriber) runSSE(ctx context.Context) (time.Duration, error) {
 	if last := s.Track(s.cfg.Topic).Last; last != (position.Position{}) {
 		req.Header.Set("Last-Event-ID", last.String())
 	}
-	tr := &http.Transport{DisableKeepAlives: true, DisableCompression: true, ResponseHeaderTimeout: 10 * time.Second, TLSClientConfig: s.cfg.TLS}
+	tr := &http.Transport{DisableKeepAlives: true, DisableCompression: true, ResponseHeaderTimeout: 10 * time.Second, TLSClientConfig: s.cfg.TLS, DialContext: s.cfg.Dial}
 	resp, err := tr.RoundTrip(req)
 	if err != nil {
 		return -1, err
@@ -109,6 +110,18 @@ func (e *sseReader) line(line string) error {
 	return nil
 }
 
+// welcomed takes in the word with which a session begins. It must not move the client.
+func (s *Subscriber) welcomed(data, id string) error {
+	var w struct{ Type, Session, Topic string }
+	if err := json.Unmarshal([]byte(data), &w); err != nil || id != "" || w.Type != "welcome" || w.Topic != s.cfg.Topic || w.Session == "" {
+		return fmt.Errorf("%w: welcome %q with the ID %q: %w", ErrBroken, data, id, err)
+	}
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	s.session = w.Session
+	return nil
+}
+
 func (e *sseReader) dispatch() error {
 	topic := e.sub.cfg.Topic
 	id, event, data := e.id, e.event, e.data
@@ -119,6 +132,8 @@ func (e *sseReader) dispatch() error {
 		err = errors.Join(e.sub.readFreshness(strings.Join(data, "\n")), e.sub.moved(topic, id, false))
 	case event == "gap":
 		err = e.sub.gap(topic, strings.Join(data, "\n"), id)
+	case event == "welcome":
+		return e.sub.welcomed(strings.Join(data, "\n"), id)
 	case data != nil:
 		text := strings.Join(data, "\n")
 		if event == "binary" {

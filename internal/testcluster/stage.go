@@ -17,22 +17,24 @@ type Stage struct {
 // stageSecret is what the nodes of a stage share.
 const stageSecret = "no secret at all, for a measurement"
 
-// NewStage starts the redis-server; its files go to dir. The caller calls End.
-func NewStage(ctx context.Context, binary, dir string) (*Stage, error) {
-	redis, err := StartRedis(ctx, dir, false)
+// NewStage starts the redis-server; its files go to dir, and with aof it can be killed and started again without loss. The caller calls End.
+func NewStage(ctx context.Context, binary, dir string, aof bool) (*Stage, error) {
+	redis, err := StartRedis(ctx, dir, aof)
 	if err != nil {
 		return nil, err
 	}
 	return &Stage{Redis: redis, binary: binary}, nil
 }
 
-// Start starts a node and waits until its admin port answers. Program, Redis, a secret and the node to join, which is the one
-// before, are filled in.
+// Start starts a node and waits until its admin port answers. Program, Redis, a secret and the node to join, which is the last
+// that runs, are filled in.
 func (s *Stage) Start(ctx context.Context, spec NodeSpec) (*Node, error) {
 	spec.Binary, spec.Redis = s.binary, "redis://"+s.Redis.Addr
 	spec.Flags = append([]string{"--secret", stageSecret, "--log-level=warn"}, spec.Flags...)
-	if len(s.Nodes) > 0 {
-		spec.Join = s.Nodes[len(s.Nodes)-1].Gossip
+	for _, n := range s.Nodes {
+		if !n.Exited() {
+			spec.Join = n.Gossip
+		}
 	}
 	n, err := StartNode(ctx, spec)
 	if err == nil {

@@ -7,6 +7,7 @@ import (
 	"errors"
 	"fmt"
 	"math/rand/v2"
+	"net"
 	"net/url"
 	"slices"
 	"strings"
@@ -40,6 +41,8 @@ type SubscriberConfig struct {
 	Query    bool              // name the topic by ?topic= instead of the path
 	TLS      *tls.Config       // for an https Base
 	Since    position.Position // where to start from; the zero Position starts with what is live
+	// Dial makes its connections; nil for the usual way.
+	Dial func(ctx context.Context, network, addr string) (net.Conn, error)
 }
 
 // Close is the end of a connection as the client saw it.
@@ -68,8 +71,15 @@ type Subscriber struct {
 	broken    error     // what the server did that no server may do; ends the subscriber
 }
 
-// Subscribe starts a subscriber that lives until the test ends or Stop.
+// Subscribe is [Follow] until the test ends, or Stop.
 func Subscribe(t testing.TB, cfg SubscriberConfig) *Subscriber {
+	s := Follow(cfg)
+	t.Cleanup(s.Stop)
+	return s
+}
+
+// Follow starts a subscriber that lives until Stop.
+func Follow(cfg SubscriberConfig) *Subscriber {
 	ctx, cancel := context.WithCancel(context.Background())
 	s := &Subscriber{cfg: cfg, cancel: cancel, done: make(chan struct{}), tracks: map[string]*Track{}}
 	for _, topic := range append([]string{cfg.Topic}, cfg.More...) {
@@ -79,7 +89,6 @@ func Subscribe(t testing.TB, cfg SubscriberConfig) *Subscriber {
 		defer close(s.done)
 		s.run(ctx)
 	}()
-	t.Cleanup(s.Stop)
 	return s
 }
 

@@ -4,8 +4,11 @@ import (
 	"context"
 	"errors"
 	"net"
+	"os"
+	"runtime"
 	"strconv"
 	"strings"
+	"sync"
 	"syscall"
 	"testing"
 	"time"
@@ -63,6 +66,47 @@ func TestFreeAddr(t *testing.T) {
 	}
 	if free(addr) {
 		t.Error("a port that is taken counts as free")
+	}
+}
+
+func TestFreeAddrIsFoundOnce(t *testing.T) {
+	var mu sync.Mutex
+	found := map[string]bool{}
+	var wg sync.WaitGroup
+	for range 8 {
+		wg.Go(func() {
+			for range 200 {
+				addr, err := FreeAddr()
+				mu.Lock()
+				if err != nil || found[addr] {
+					t.Errorf("got %s a second time, or an error: %v", addr, err)
+				}
+				found[addr] = true
+				mu.Unlock()
+			}
+		})
+	}
+	wg.Wait()
+}
+
+// Other test binaries run at the same time.
+func TestReservedPortsAreOfTheMachine(t *testing.T) {
+	if runtime.GOOS != "linux" {
+		t.Skip("only Linux has a name for it")
+	}
+	name := "ringside-test-name-" + strconv.Itoa(os.Getpid())
+	other, err := net.ListenUnixgram("unixgram", &net.UnixAddr{Name: "@" + name, Net: "unixgram"})
+	if err != nil {
+		t.Fatal(err)
+	}
+	if reserveName(name) {
+		t.Error("got a name that another holds")
+	}
+	if err := other.Close(); err != nil {
+		t.Fatal(err)
+	}
+	if !reserveName(name) {
+		t.Error("a name is not given back")
 	}
 }
 

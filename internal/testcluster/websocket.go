@@ -32,7 +32,7 @@ type frame struct {
 // the next one, or negative.
 func (s *Subscriber) runWebSocket(ctx context.Context) (time.Duration, error) {
 	sub := "ringside." + s.cfg.Protocol.String()
-	d := websocket.Dialer{Subprotocols: []string{sub}, HandshakeTimeout: 10 * time.Second, TLSClientConfig: s.cfg.TLS}
+	d := websocket.Dialer{Subprotocols: []string{sub}, HandshakeTimeout: 10 * time.Second, TLSClientConfig: s.cfg.TLS, NetDialContext: s.cfg.Dial}
 	c, resp, err := d.DialContext(ctx, "ws"+strings.TrimPrefix(s.target(), "http"), nil)
 	if err != nil {
 		if resp != nil {

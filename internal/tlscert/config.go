@@ -52,7 +52,11 @@ func LegServer(files *Files) *tls.Config {
 			now := files.now.Load()
 			return &tls.Config{
 				MinVersion: tls.VersionTLS13, SessionTicketsDisabled: true, Certificates: []tls.Certificate{*files.first()},
-				ClientAuth: tls.RequireAndVerifyClientCert, ClientCAs: now.pool,
+				// Other gateways come too, whose certificates need only be good for servers: the library would want them to be for clients.
+				ClientAuth: tls.RequireAnyClientCert, ClientCAs: now.pool,
+				VerifyConnection: func(s tls.ConnectionState) error {
+					return verify(s, now.pool, "certificate", x509.ExtKeyUsageClientAuth, x509.ExtKeyUsageServerAuth)
+				},
 			}, nil
 		},
 	}
@@ -65,20 +69,22 @@ func LegClient(files *Files) *tls.Config {
 	return &tls.Config{
 		MinVersion: tls.VersionTLS13, Certificates: []tls.Certificate{*files.first()},
 		InsecureSkipVerify: true, //nolint:gosec // only the check of the name by the library; VerifyConnection does the rest
-		VerifyConnection:   func(s tls.ConnectionState) error { return verify(s, now.pool) },
+		VerifyConnection: func(s tls.ConnectionState) error {
+			return verify(s, now.pool, "gateway's certificate", x509.ExtKeyUsageServerAuth)
+		},
 	}
 }
 
-func verify(s tls.ConnectionState, pool *x509.CertPool) error {
+func verify(s tls.ConnectionState, pool *x509.CertPool, what string, usages ...x509.ExtKeyUsage) error {
 	if len(s.PeerCertificates) == 0 {
-		return errors.New("BUG: tlscert: a server without a certificate")
+		return errors.New("BUG: tlscert: a peer without a certificate")
 	}
-	o := x509.VerifyOptions{Roots: pool, Intermediates: x509.NewCertPool()} // and ExtKeyUsage for servers
+	o := x509.VerifyOptions{Roots: pool, Intermediates: x509.NewCertPool(), KeyUsages: usages}
 	for _, c := range s.PeerCertificates[1:] {
 		o.Intermediates.AddCert(c)
 	}
 	if _, err := s.PeerCertificates[0].Verify(o); err != nil {
-		return fmt.Errorf("the gateway's certificate is not believed: %w", err)
+		return fmt.Errorf("the %s is not believed: %w", what, err)
 	}
 	return nil
 }

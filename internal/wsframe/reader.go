@@ -47,6 +47,7 @@ type Limits struct {
 // Handler gets what a [Reader] finds. Payloads are valid during the call only. An error ends the reading and comes back
 // from [Reader.Feed].
 type Handler interface {
+	WSFrame(size int) error                    // a whole frame of any kind, of so many bytes with its header, before anything is made of it
 	WSMessage(op Opcode, payload []byte) error // a whole text or binary message
 	WSControl(op Opcode, payload []byte) error // a close, ping or pong; the payload of a close is not checked yet
 }
@@ -210,6 +211,9 @@ func (r *Reader) check(b []byte, hdr header) error {
 
 // frame handles a whole frame.
 func (r *Reader) frame(hdr header, payload []byte, h Handler) error {
+	if err := h.WSFrame(hdr.size + hdr.n); err != nil {
+		return err
+	}
 	r.count(hdr)
 	switch {
 	case hdr.op >= Close:

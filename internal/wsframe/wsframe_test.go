@@ -12,6 +12,8 @@ import (
 // log is a Handler that writes down what it gets.
 type log struct{ b strings.Builder }
 
+func (l *log) WSFrame(int) error { return nil }
+
 func (l *log) WSMessage(op Opcode, p []byte) error {
 	fmt.Fprintf(&l.b, "message %d %q\n", op, p)
 	return nil
@@ -147,6 +149,7 @@ func TestWholeFrameDoesNotAllocate(t *testing.T) {
 
 type deaf struct{}
 
+func (deaf) WSFrame(int) error              { return nil }
 func (deaf) WSMessage(Opcode, []byte) error { return nil }
 func (deaf) WSControl(Opcode, []byte) error { return nil }
 
@@ -181,6 +184,7 @@ type counted struct {
 	at []uint64
 }
 
+func (c *counted) WSFrame(int) error              { return nil }
 func (c *counted) WSMessage(Opcode, []byte) error { c.at = append(c.at, c.r.Consumed()); return nil }
 func (c *counted) WSControl(Opcode, []byte) error { c.at = append(c.at, c.r.Consumed()); return nil }
 

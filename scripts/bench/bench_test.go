@@ -2,84 +2,27 @@ package main
 
 import (
 	"math"
-	"net"
 	"os"
 	"path/filepath"
+	"slices"
 	"strings"
 	"testing"
 	"time"
-
-	hdr "github.com/HdrHistogram/hdrhistogram-go"
 )
 
-func TestPayloadCarriesItsTime(t *testing.T) {
-	now := time.Unix(1763900000, 123456789)
-	p := payload(200, now)
-	if len(p) != 200 {
-		t.Errorf("size: got %d, want 200", len(p))
-	}
-	if got, ok := stamp([]byte(p)); !ok || got != now.UnixNano() {
-		t.Errorf("time: got %d, %v, want %d", got, ok, now.UnixNano())
-	}
-	if _, ok := stamp([]byte("short")); ok {
-		t.Error("a payload without a time: got one")
-	}
-}
-
-// TestFeedInPieces cuts what a server sends at every place.
-func TestFeedInPieces(t *testing.T) {
-	small := payload(100, time.Now())
-	large := payload(300, time.Now())
-	stream := "HTTP/1.1 101 Switching Protocols\r\nUpgrade: websocket\r\n\r\n" +
-		"\x81" + string(rune(100)) + small + "\x81\x7e\x01\x2c" + large + "\x82\x64" + small
-	for cut := range len(stream) {
-		s := &session{worker: &worker{latency: hdr.New(1, latencyMax, latencyDigits)}, ready: make(chan error, 1)}
-		for _, part := range []string{stream[:cut], stream[cut:]} {
-			if err := s.feed([]byte(part)); err != nil {
-				t.Fatalf("cut at %d: %v", cut, err)
-			}
-		}
-		if !s.opened || s.frames != 3 || len(s.carry) != 0 {
-			t.Fatalf("cut at %d: opened %v, %d frames, %d bytes left; want 3 frames", cut, s.opened, s.frames, len(s.carry))
-		}
-	}
-}
-
-func TestFeedRefuses(t *testing.T) {
-	f := func(stream string) {
+// parses is how a command line is held: want is what the error says of it, and "" that there is none. before stands in front of the arguments.
+func parses(t *testing.T, before ...string) func(args, want string) {
+	return func(args, want string) {
 		t.Helper()
-		s := &session{worker: &worker{}, ready: make(chan error, 1)}
-		if err := s.feed([]byte(stream)); err == nil {
-			t.Errorf("%q: got no error", stream)
-		}
-	}
-	f("HTTP/1.1 503 Service Unavailable\r\n\r\n")
-	f("HTTP/1.1 101 Switching Protocols\r\n\r\n\x88\x02\x03\xe8")
-}
-
-func TestSourcesSpread(t *testing.T) {
-	seen := map[string]int{}
-	for i := range 16000 {
-		seen[source(i).String()]++
-	}
-	if want := 16000 / sessionsPerSource; len(seen) != want {
-		t.Errorf("addresses: got %d, want %d", len(seen), want)
-	}
-	for ip := range seen {
-		if !strings.HasPrefix(ip, "127.") || ip == "127.0.0.1" {
-			t.Fatalf("address: got %s", ip)
+		_, err := parse(append(slices.Clone(before), strings.Fields(args)...))
+		if want == "" && err != nil || want != "" && (err == nil || !strings.Contains(err.Error(), want)) {
+			t.Errorf("%q: got %v, want %q", args, err, want)
 		}
 	}
 }
 
 func TestOptions(t *testing.T) {
-	f := func(args, want string) {
-		t.Helper()
-		_, err := parseOptions(strings.Fields(args))
-		if want == "" && err != nil || want != "" && (err == nil || !strings.Contains(err.Error(), want)) {
-			t.Errorf("%q: got %v, want %q", args, err, want)
-		}
-	}
+	f := parses(t)
 	f("", "")
 	f("-rates 1,20.5 -rounds 2", "")
 	f("-rates 1,fast", "-rates")
@@ -91,28 +34,6 @@ func TestOptions(t *testing.T) {
 		t.Errorf("command: got %q, %v, want %q", o.command, err, want)
 	}
 	f("-subscribers 100000000", "open files")
-}
-
-func TestOwnClocks(t *testing.T) {
-	if _, err := os.Stat("/proc/self/smaps_rollup"); err != nil {
-		t.Skip("SKIPPED: no /proc here")
-	}
-	for end := time.Now().Add(50 * time.Millisecond); time.Now().Before(end); { // use some CPU time
-	}
-	if d, err := cpuTime(os.Getpid()); err != nil || d <= 0 {
-		t.Errorf("CPU time: got %v, %v", d, err)
-	}
-	if n, err := pss(os.Getpid()); err != nil || n < 1<<20 {
-		t.Errorf("Pss: got %d, %v", n, err)
-	}
-	ln, err := net.Listen("tcp", "127.0.0.1:0")
-	if err != nil {
-		t.Fatal(err)
-	}
-	defer ln.Close()
-	if n, err := sockets(os.Getpid()); err != nil || n < 1 {
-		t.Errorf("sockets: got %d, %v", n, err)
-	}
 }
 
 // TestReport fills the template with samples of two rounds.

@@ -1,17 +1,17 @@
 package main
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"flag"
 	"fmt"
-	"os"
 	"runtime/debug"
 	"strconv"
 	"strings"
 	"time"
 
-	"github.com/ringside-edge/ringside/internal/testcluster"
+	"github.com/ringside-edge/ringside/internal/load"
 )
 
 // latencyArg as the first argument measures the way of a message.
@@ -56,8 +56,8 @@ func parseLatency(args []string) (latencyOptions, error) {
 	fs.DurationVar(&o.idle, "idle", 15*time.Second, "length of the measurement of each cluster's CPU time without messages")
 	fs.StringVar(&o.binary, "binary", "", "ringside program to measure; empty builds the one of this tree")
 	fs.StringVar(&o.out, "out", "docs/LATENCY.md", "file to write; - for the standard output")
-	fs.Usage = func() { printUsage(fs) }
-	if err := fs.Parse(args); err != nil {
+	var err error
+	if o.command, err = parseFlags(fs, args); err != nil {
 		return o, err
 	}
 	for f := range strings.SplitSeq(*gateways, ",") {
@@ -73,22 +73,17 @@ func parseLatency(args []string) (latencyOptions, error) {
 		}
 		o.via = append(o.via, f)
 	}
-	o.command = commandLine(fs)
-	return o, o.check(fs.Args())
+	return o, o.check()
 }
 
-func (o *latencyOptions) check(rest []string) error {
+func (o *latencyOptions) check() error {
 	switch {
-	case len(rest) > 0:
-		return fmt.Errorf("an unexpected argument %q", rest[0])
 	case o.topics < 1 || o.subscribers < o.topics || o.subscribers%o.topics != 0:
 		return errors.New("-subscribers must be a multiple of -topics")
 	case o.rate <= 0 || o.rate > 1e6 || o.connections < 1 || o.warmup <= 0 || o.window <= 0 || o.idle <= 0:
 		return errors.New("-rate, -connections, -warmup, -window and -idle must be positive")
-	case o.size < stampAt+stampDigits+12:
-		return fmt.Errorf("-size: got %d, want at least %d, for the publish time", o.size, stampAt+stampDigits+12)
 	}
-	return checkLimit(o.subscribers)
+	return cmp.Or(checkSize(o.size), checkLimit(o.subscribers))
 }
 
 // publisherGC keeps the garbage collector of the publisher, which is this process, from holding it up more than needed.
@@ -99,28 +94,25 @@ type way struct {
 	Gateways int
 	Via      string
 	Messages int
-	Idle     load // of the cluster, without messages
-	Busy     load // during the measurement
+	Idle     clock // of the cluster, without messages
+	Busy     clock // during the measurement
 	times
 }
 
 // runLatency measures every cluster in every way and writes the report.
 func runLatency(ctx context.Context, o latencyOptions) error {
-	if o.binary == "" {
-		dir, err := os.MkdirTemp("", "ringside-bench-")
-		if err != nil {
-			return err
-		}
-		defer os.RemoveAll(dir)
-		progress("building ringside")
-		if o.binary, err = testcluster.Build(dir, false); err != nil {
-			return err
-		}
+	var done func()
+	var err error
+	if o.binary, done, err = buildOnce(o.binary); err != nil {
+		return err
 	}
+	defer done()
 	debug.SetGCPercent(publisherGC)
 	started := time.Now()
 	var ways []way
+	show.Of(len(o.gateways) * (1 + len(o.via)))
 	for _, n := range o.gateways {
+		show.Next("%d gateways, idle", n)
 		more, err := measureCluster(ctx, o, n)
 		if err != nil {
 			return fmt.Errorf("%d gateways: %w", n, err)
@@ -132,7 +124,7 @@ func runLatency(ctx context.Context, o latencyOptions) error {
 
 // measureCluster starts a cluster with its subscribers, and measures it idle and in every way to publish.
 func measureCluster(ctx context.Context, o latencyOptions, gateways int) ([]way, error) {
-	s, err := newStage(ctx, o.binary, gateways)
+	s, err := newStage(ctx, o.binary, cast{routers: 1, gateways: gateways})
 	if s != nil {
 		defer s.stop()
 	}
@@ -143,12 +135,12 @@ func measureCluster(ctx context.Context, o latencyOptions, gateways int) ([]way,
 	if err != nil {
 		return nil, err
 	}
-	defer f.stop() //nolint:errcheck // the measurement is done, and a load process that failed has said so
+	defer f.Stop() //nolint:errcheck // the measurement is done, and a process of subscribers that failed has said so
 	topics := make([]string, o.topics)
 	for i := range topics {
 		topics[i] = "latency/" + strconv.Itoa(i)
 	}
-	if err := f.open(s.router.Addr, topics, o.subscribers); err != nil {
+	if err := f.Open(ctx, rawSpec(s.router.Addr, topics), o.subscribers); err != nil {
 		return nil, err
 	}
 	if err := wait(ctx, idleSettle); err != nil {
@@ -158,15 +150,16 @@ func measureCluster(ctx context.Context, o latencyOptions, gateways int) ([]way,
 	if err != nil {
 		return nil, err
 	}
-	progress("%d gateways, idle: %v", gateways, idle)
+	say("%d gateways, idle: %v", gateways, idle)
 	var ways []way
 	for _, via := range o.via {
+		show.Next("%d gateways, %s", gateways, via)
 		w := way{Gateways: gateways, Via: via, Idle: idle}
 		if err := w.measure(ctx, o, s, f, topics); err != nil {
 			return nil, fmt.Errorf("%s: %w", via, err)
 		}
-		progress("%d gateways, %s: p50 %v, p99 %v, max %v; redis %.1f, router %.1f, gateways %.1f µs per message; missing %d",
-			gateways, via, quantile(w.total, 50), quantile(w.total, 99), quantile(w.total, 100),
+		say("%d gateways, %s: p50 %v, p99 %v, max %v; redis %.1f, router %.1f, gateways %.1f µs per message; missing %d",
+			gateways, via, load.Quantile(w.total, 50), load.Quantile(w.total, 99), load.Quantile(w.total, 100),
 			w.Redis(), w.Router(), w.AllGateways(), w.Missing)
 		ways = append(ways, w)
 	}
@@ -174,25 +167,31 @@ func measureCluster(ctx context.Context, o latencyOptions, gateways int) ([]way,
 }
 
 // measure publishes to warm up, and again to be measured.
-func (w *way) measure(ctx context.Context, o latencyOptions, s *stage, f *fleet, topics []string) error {
-	addr := s.redis.Addr
+func (w *way) measure(ctx context.Context, o latencyOptions, s *stage, f *load.Fleet, topics []string) error {
+	url := redisURL(s.redis.Addr)
+	connections := 1
 	if w.Via == viaPost {
-		addr = s.router.Admin
+		url, connections = httpURL(s.router.Admin), o.connections
 	}
-	p, err := newPress(o, w.Via, addr, topics)
+	p, err := newPress(url, topics, o.size, connections)
 	if err != nil {
 		return err
 	}
-	defer p.close()
+	defer p.Close()
 	each := o.subscribers / o.topics
-	if _, err := p.deliver(ctx, f, cmdReset, o.warmup, each); err != nil {
+	if _, _, err := deliver(ctx, f, p, o.rate, o.warmup, each, false); err != nil {
 		return err
 	}
+	return w.busy(ctx, s, f, p, o.rate, o.window, each)
+}
+
+// busy publishes and measures.
+func (w *way) busy(ctx context.Context, s *stage, f *load.Fleet, p *load.Press, rate float64, d time.Duration, each int) error {
 	before, err := s.readLoad()
 	if err != nil {
 		return err
 	}
-	b, err := p.deliver(ctx, f, cmdKeep, o.window, each)
+	b, _, err := deliver(ctx, f, p, rate, d, each, true)
 	if err != nil {
 		return err
 	}
@@ -200,51 +199,17 @@ func (w *way) measure(ctx context.Context, o latencyOptions, s *stage, f *fleet,
 	if err != nil {
 		return err
 	}
-	t, err := f.all(cmdReceipts)
+	receipts, err := f.Receipts()
 	if err != nil {
 		return err
 	}
-	w.Messages, w.Busy = len(b.messages), after.since(before)
-	w.times, err = b.split(t.Receipts, each)
-	if err != nil {
-		return err
-	}
-	return b.clockWasSet()
+	w.Messages, w.Busy = b.Published, after.since(before)
+	w.times, err = split(b, receipts, each)
+	return err
 }
 
-// deliver publishes and waits until each message has come so many times. What has not come in time is missing in the
-// report; a lost connection is an error.
-func (p *press) deliver(ctx context.Context, f *fleet, cmd string, d time.Duration, each int) (*batch, error) {
-	if _, err := f.all(cmd); err != nil {
-		return nil, err
-	}
-	b, err := p.publish(ctx, d)
-	if err != nil {
-		return nil, err
-	}
-	limit := time.Now().Add(deliveryLimit)
-	for {
-		t, err := f.all(cmdStats)
-		switch {
-		case err != nil:
-			return nil, err
-		case t.Lost > 0:
-			return nil, fmt.Errorf("%d subscribers lost their connection", t.Lost)
-		case t.Frames >= int64(len(b.messages)*each), time.Now().After(limit):
-			return b, nil
-		}
-		if err := wait(ctx, arrivedEvery); err != nil {
-			return nil, err
-		}
-	}
-}
-
-const (
-	// arrivedEvery is how often the load processes are asked.
-	arrivedEvery = 200 * time.Millisecond
-	// idleSettle is how long the handshakes of the subscribers have to be over before the cluster counts as idle.
-	idleSettle = 3 * time.Second
-)
+// idleSettle is how long the handshakes of the subscribers have to be over before the cluster counts as idle.
+const idleSettle = 3 * time.Second
 
 // wait lets time pass.
 func wait(ctx context.Context, d time.Duration) error {

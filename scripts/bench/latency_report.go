@@ -6,6 +6,8 @@ import (
 	"time"
 
 	hdr "github.com/HdrHistogram/hdrhistogram-go"
+
+	"github.com/ringside-edge/ringside/internal/load"
 )
 
 //go:embed latency.md.tmpl
@@ -67,7 +69,7 @@ func latencyReport(o latencyOptions, started time.Time, ways []way) latencyData 
 		d.Others = max(d.Others, w.Idle.Others(), w.Busy.Others())
 		for _, g := range []struct{ q, limit float64 }{{50, p50Max}, {99, p99Max}} {
 			what := fmt.Sprintf("p%.0f, %s, %s", g.q, w.Publisher(), w.Cluster())
-			d.Goals = append(d.Goals, goal{what, g.limit, inMillis(quantile(w.total, g.q)), "ms"})
+			d.Goals = append(d.Goals, goal{what, g.limit, inMillis(load.Quantile(w.total, g.q)), "ms"})
 		}
 	}
 	return d
@@ -109,7 +111,7 @@ func (w *way) Parts() []part {
 }
 
 func newPart(what string, h *hdr.Histogram) part {
-	q := func(q float64) float64 { return inMillis(quantile(h, q)) }
+	q := func(q float64) float64 { return inMillis(load.Quantile(h, q)) }
 	return part{what, q(50), q(90), q(99), q(99.9), q(100)}
 }
 

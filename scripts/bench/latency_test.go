@@ -10,16 +10,12 @@ import (
 	"time"
 
 	hdr "github.com/HdrHistogram/hdrhistogram-go"
+
+	"github.com/ringside-edge/ringside/internal/load"
 )
 
 func TestLatencyOptions(t *testing.T) {
-	f := func(args, want string) {
-		t.Helper()
-		_, err := parse(append([]string{latencyArg}, strings.Fields(args)...))
-		if want == "" && err != nil || want != "" && (err == nil || !strings.Contains(err.Error(), want)) {
-			t.Errorf("%q: got %v, want %q", args, err, want)
-		}
-	}
+	f := parses(t, latencyArg)
 	f("", "")
 	f("-gateways 2 -via xadd", "")
 	f("-gateways 1,few", "-gateways")
@@ -38,40 +34,28 @@ func TestLatencyOptions(t *testing.T) {
 	}
 }
 
-func TestReceiptsArePacked(t *testing.T) {
-	var b []byte
-	want := []receipt{{1, 2}, {math.MaxInt64, -1}}
-	for _, r := range want {
-		b = r.pack(b)
-	}
-	if got := unpackReceipts(b); len(got) != 2 || got[0] != want[0] || got[1] != want[1] {
-		t.Errorf("got %v, want %v", got, want)
-	}
-	if got := unpackReceipts(nil); len(got) != 0 {
-		t.Errorf("of nothing: got %v", got)
-	}
-}
-
 // twoMessages are due at 0 and 10 ms, sent 1 ms late, and answered 2 ms after that.
-func twoMessages() *batch {
-	b := &batch{start: time.Unix(1800000000, 123), every: 10 * time.Millisecond, messages: make([]message, 2)}
-	for i := range b.messages {
-		due := time.Duration(i) * b.every
-		b.messages[i] = message{due: due, sent: due + time.Millisecond, answered: due + 3*time.Millisecond}
+func twoMessages() *load.Batch {
+	b := &load.Batch{Start: time.Unix(1800000000, 123), Every: 10 * time.Millisecond, Late: load.NewHist(), Call: load.NewHist()}
+	for i := range 2 {
+		due := time.Duration(i) * b.Every
+		b.Messages = append(b.Messages, load.Message{Due: due, Sent: due + time.Millisecond, Answered: due + 3*time.Millisecond})
+		load.Record(b.Late, time.Millisecond)
+		load.Record(b.Call, 2*time.Millisecond)
 	}
 	return b
 }
 
 // came is a frame of message i that came so long after it was due.
-func (b *batch) came(i int, after time.Duration) receipt {
-	due := b.start.UnixNano() + int64(i)*int64(b.every)
-	return receipt{due, due + int64(after)}
+func came(b *load.Batch, i int, after time.Duration) load.Receipt {
+	due := b.Start.UnixNano() + int64(i)*int64(b.Every)
+	return load.Receipt{Due: due, At: due + int64(after)}
 }
 
 func TestSplit(t *testing.T) {
 	b := twoMessages()
-	got, err := b.split([]receipt{
-		b.came(0, 2*time.Millisecond), b.came(0, 7*time.Millisecond), b.came(1, 4*time.Millisecond),
+	got, err := split(b, []load.Receipt{
+		came(b, 0, 2*time.Millisecond), came(b, 0, 7*time.Millisecond), came(b, 1, 4*time.Millisecond),
 	}, 2)
 	if err != nil {
 		t.Fatal(err)
@@ -91,47 +75,35 @@ func TestSplit(t *testing.T) {
 	f("total", got.total, 3, 2*time.Millisecond, 7*time.Millisecond)
 	f("late", got.late, 2, time.Millisecond, time.Millisecond)
 	f("call", got.call, 2, 2*time.Millisecond, 2*time.Millisecond)
-	f("after", got.after, 3, 0, 4*time.Millisecond)
+	f("after", got.after, 3, time.Microsecond, 4*time.Millisecond)
 }
 
 func TestSplitRefuses(t *testing.T) {
 	b := twoMessages()
-	f := func(want string, receipts ...receipt) {
+	f := func(want string, receipts ...load.Receipt) {
 		t.Helper()
-		if _, err := b.split(receipts, 1); err == nil || !strings.Contains(err.Error(), want) {
+		if _, err := split(b, receipts, 1); err == nil || !strings.Contains(err.Error(), want) {
 			t.Errorf("%v: got %v, want %q", receipts, err, want)
 		}
 	}
-	f("more than 1", b.came(1, 1), b.came(1, 2))
-	f("no message was due", b.came(2, 1))
-	f("no message was due", b.came(-1, 1))
-	f("no message was due", receipt{b.start.UnixNano() + 1, b.start.UnixNano() + 2})
+	f("more than 1", came(b, 1, 1), came(b, 1, 2))
+	f("no message was due", came(b, 2, 1))
+	f("no message was due", came(b, -1, 1))
+	f("no message was due", load.Receipt{Due: b.Start.UnixNano() + 1, At: b.Start.UnixNano() + 2})
 	f("not one")
-}
-
-func TestUnusedTime(t *testing.T) {
-	got, err := unusedTime("cpu  10 20 30 400 50 6 7 8 0 0\ncpu0 1 2 3 4 5 6 7 8 0 0\n")
-	if want := 4500 * time.Millisecond; err != nil || got != want {
-		t.Errorf("got %v, %v, want %v", got, err, want)
-	}
-	for _, bad := range []string{"", "cpu 1 2", "cpu a b c d e f", "intr 1 2 3 4 5 6"} {
-		if _, err := unusedTime(bad); err == nil {
-			t.Errorf("%q: got no error", bad)
-		}
-	}
 }
 
 // oneWay has a Redis that uses 100 ms in 10 s without messages and 1.3 s in 20 s with 10,000 of them.
 func oneWay() way {
 	b := twoMessages()
-	times, err := b.split([]receipt{b.came(0, 3*time.Millisecond), b.came(1, 12*time.Millisecond)}, 1)
+	times, err := split(b, []load.Receipt{came(b, 0, 3*time.Millisecond), came(b, 1, 12*time.Millisecond)}, 1)
 	if err != nil {
 		panic(err)
 	}
 	return way{
 		Gateways: 3, Via: viaPost, Messages: 10000, times: times,
-		Idle: load{took: 10 * time.Second, redis: 100 * time.Millisecond, unused: 10 * time.Second * time.Duration(runtime.NumCPU())},
-		Busy: load{took: 20 * time.Second, ours: 4 * time.Second * time.Duration(runtime.NumCPU()), redis: 1300 * time.Millisecond, router: 2 * time.Second, gateways: time.Second},
+		Idle: clock{took: 10 * time.Second, redis: 100 * time.Millisecond, unused: 10 * time.Second * time.Duration(runtime.NumCPU())},
+		Busy: clock{took: 20 * time.Second, ours: 4 * time.Second * time.Duration(runtime.NumCPU()), redis: 1300 * time.Millisecond, routers: 2 * time.Second, gateways: time.Second},
 	}
 }
 
@@ -147,17 +119,6 @@ func TestCPUPerMessage(t *testing.T) {
 	f("redis, idle", w.RedisIdle(), 10)
 	f("router", w.Router(), 200)
 	f("gateways", w.AllGateways(), 100)
-}
-
-// TestOwnLoad reads the clocks of this machine.
-func TestOwnLoad(t *testing.T) {
-	b, err := os.ReadFile("/proc/stat")
-	if err != nil {
-		t.Skip("SKIPPED: no /proc here")
-	}
-	if d, err := unusedTime(string(b)); err != nil || d <= 0 {
-		t.Errorf("got %v, %v", d, err)
-	}
 }
 
 func TestLatencyReport(t *testing.T) {
@@ -177,7 +138,7 @@ func TestLatencyReport(t *testing.T) {
 	}
 	for _, want := range []string{
 		"on 2027-01-15;",
-		"    go run ./scripts/bench latency -window=20s\n",
+		"\ngo run ./scripts/bench latency -window=20s\n",
 		"1000 subscribers over `ringside.raw` WebSockets through one router, 5 on each of 200 topics",
 		"**7 frames did not arrive in time.**",
 		"**The machine was not quiet**: other programs used up to 80 % of it",

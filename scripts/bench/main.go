@@ -2,7 +2,8 @@
 // time per delivered message, beside HAProxy and nginx that forward the same frames from the same gateway in
 // the same run. `bench latency` measures the way of a message instead, at a fixed rate over many topics, and
 // writes docs/LATENCY.md: how long it takes from the publish to the subscriber's socket, and what CPU time it costs
-// Redis, the router and the gateways.
+// Redis, the router and the gateways. `bench peers` measures beside servers of others, `bench redis` what Redis costs; they
+// write sections of docs/BENCHMARKS.md.
 //
 // It starts everything itself (redis-server, gateways, a router, the two proxies and its own load processes)
 // on free loopback ports, and ends all of it, also when it is interrupted. It needs Linux, redis-server, and a
@@ -10,6 +11,7 @@
 package main
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"flag"
@@ -20,6 +22,9 @@ import (
 	"strings"
 	"syscall"
 	"time"
+
+	"github.com/ringside-edge/ringside/internal/load"
+	"github.com/ringside-edge/ringside/internal/progress"
 )
 
 // options are the command line.
@@ -41,6 +46,10 @@ type options struct {
 const usage = `Usage: go run ./scripts/bench [flags]
        go run ./scripts/bench latency [flags]
        go run ./scripts/bench hot [flags]
+       go run ./scripts/bench peers [flags]
+       go run ./scripts/bench handshakes [flags]
+       go run ./scripts/bench redis [flags]
+       go run ./scripts/bench growth [flags]
 
 Measures Ringside beside HAProxy and nginx, or the way of a message, and writes the result as Markdown. Run it
 from the root of the repository on a quiet machine; with the defaults it takes about fifteen minutes, or five.
@@ -60,63 +69,39 @@ func parseOptions(args []string) (options, error) {
 	fs.BoolVar(&o.install, "install", true, "install haproxy and nginx with apt when they are missing")
 	fs.StringVar(&o.binary, "binary", "", "ringside program to measure; empty builds the one of this tree")
 	fs.StringVar(&o.out, "out", "docs/BENCHMARKS.md", "file to write; - for the standard output")
-	fs.Usage = func() { printUsage(fs) }
-	if err := fs.Parse(args); err != nil {
+	var err error
+	if o.command, err = parseFlags(fs, args); err != nil {
 		return o, err
 	}
-	for f := range strings.SplitSeq(*rates, ",") {
+	if o.rates, err = parseRates(*rates); err != nil {
+		return o, err
+	}
+	if o.subscribers < 1 || o.rounds < 1 || o.window <= 0 {
+		return o, errors.New("-subscribers, -rounds and -window must be positive")
+	}
+	return o, cmp.Or(checkSize(o.size), checkLimit(o.subscribers))
+}
+
+func parseRates(text string) (list []float64, err error) {
+	for f := range strings.SplitSeq(text, ",") {
 		r, err := strconv.ParseFloat(strings.TrimSpace(f), 64)
 		if err != nil || r <= 0 {
-			return o, fmt.Errorf("-rates: got %q, want positive numbers separated by commas", *rates)
+			return nil, fmt.Errorf("-rates: got %q, want positive numbers separated by commas", text)
 		}
-		o.rates = append(o.rates, r)
+		list = append(list, r)
 	}
-	o.command = commandLine(fs)
-	switch {
-	case fs.NArg() > 0:
-		return o, fmt.Errorf("an unexpected argument %q", fs.Arg(0))
-	case o.subscribers < 1 || o.rounds < 1 || o.window <= 0:
-		return o, errors.New("-subscribers, -rounds and -window must be positive")
-	case o.size < stampAt+stampDigits+12:
-		return o, fmt.Errorf("-size: got %d, want at least %d, for the publish time", o.size, stampAt+stampDigits+12)
-	}
-	return o, checkLimit(o.subscribers)
-}
-
-func printUsage(fs *flag.FlagSet) {
-	fmt.Fprint(fs.Output(), usage)
-	fs.PrintDefaults()
-}
-
-// commandLine is the command without what does not change the result.
-func commandLine(fs *flag.FlagSet) string {
-	line := "go run ./scripts/" + fs.Name()
-	fs.Visit(func(f *flag.Flag) {
-		switch f.Name {
-		case "out", "binary", "install":
-		default:
-			line += fmt.Sprintf(" -%s=%s", f.Name, f.Value)
-		}
-	})
-	return line
-}
-
-// checkLimit says early that a proxy could not hold the sessions.
-func checkLimit(subscribers int) error {
-	var lim syscall.Rlimit
-	if err := syscall.Getrlimit(syscall.RLIMIT_NOFILE, &lim); err != nil {
-		return fmt.Errorf("cannot read the limit of open files: %w", err)
-	}
-	if need := uint64(2*(subscribers+500) + 200); lim.Max < need {
-		return fmt.Errorf("%d subscribers need %d open files in a proxy, the limit is %d: use -subscribers %d",
-			subscribers, need, lim.Max, (lim.Max-200)/2-500)
-	}
-	return nil
+	return list, nil
 }
 
 func main() {
 	if len(os.Args) == 2 && os.Args[1] == workerArg {
-		exit(runWorker(os.Stdin, os.Stdout))
+		exit(load.RunWorker(os.Stdin, os.Stdout))
+	}
+	if len(os.Args) == 3 && os.Args[1] == sendsArg {
+		ctx, stop := signal.NotifyContext(context.Background(), syscall.SIGTERM)
+		err := runSends(ctx, os.Args[2])
+		stop()
+		exit(err)
 	}
 	job, err := parse(os.Args[1:])
 	if errors.Is(err, flag.ErrHelp) {
@@ -128,21 +113,44 @@ func main() {
 	ctx, stop := signal.NotifyContext(context.Background(), syscall.SIGINT, syscall.SIGTERM)
 	err = job(ctx)
 	stop()
+	show.End(err)
 	exit(err)
 }
 
+// show is the bar of the whole program.
+//
+//nolint:gochecknoglobals // there is one terminal
+var show = progress.NewSteps()
+
+// job is what a command line asks for.
+type job func(ctx context.Context) error
+
+// jobs are the measurements that have a name of their own.
+//
+//nolint:gochecknoglobals // a constant in all but name
+var jobs = map[string]func(args []string) (job, error){
+	latencyArg:    named(parseLatency, runLatency),
+	hotArg:        named(parseHot, runHot),
+	peersArg:      named(parsePeers, runPeers),
+	handshakesArg: named(parseHandshakes, runHandshakes),
+	redisArg:      named(parseRedis, runRedis),
+	growthArg:     named(parseGrowth, runGrowth),
+}
+
+// named makes a job of a command's two halves.
+func named[O any](parse func([]string) (O, error), run func(context.Context, O) error) func([]string) (job, error) {
+	return func(args []string) (job, error) {
+		o, err := parse(args)
+		return func(ctx context.Context) error { return run(ctx, o) }, err
+	}
+}
+
 // parse reads the command line and returns what it asks for.
-func parse(args []string) (func(ctx context.Context) error, error) {
-	if len(args) > 0 && args[0] == latencyArg {
-		o, err := parseLatency(args[1:])
-		return func(ctx context.Context) error { return runLatency(ctx, o) }, err
+func parse(args []string) (job, error) {
+	if len(args) > 0 && jobs[args[0]] != nil {
+		return jobs[args[0]](args[1:])
 	}
-	if len(args) > 0 && args[0] == hotArg {
-		o, err := parseHot(args[1:])
-		return func(ctx context.Context) error { return runHot(ctx, o) }, err
-	}
-	o, err := parseOptions(args)
-	return func(ctx context.Context) error { return run(ctx, o) }, err
+	return named(parseOptions, run)(args)
 }
 
 func exit(err error) {
@@ -153,14 +161,14 @@ func exit(err error) {
 	os.Exit(0)
 }
 
-// progress tells the person who waits what goes on.
-func progress(format string, args ...any) {
-	fmt.Fprintf(os.Stderr, "%s  %s\n", time.Now().Format("15:04:05"), fmt.Sprintf(format, args...))
+// say tells the person who waits what goes on.
+func say(format string, args ...any) {
+	show.Say("%s  %s", time.Now().Format("15:04:05"), fmt.Sprintf(format, args...))
 }
 
 // run measures everything and writes the report.
 func run(ctx context.Context, o options) error {
-	s, err := newStage(ctx, o.binary, 1)
+	s, err := newStage(ctx, o.binary, cast{routers: 1, gateways: 1})
 	if s != nil {
 		defer s.stop()
 	}
@@ -174,8 +182,13 @@ func run(ctx context.Context, o options) error {
 	if err != nil {
 		return err
 	}
-	defer f.stop() //nolint:errcheck // the measurement is done, and a load process that failed has said so
+	defer f.Stop() //nolint:errcheck // the measurement is done, and a process of subscribers that failed has said so
 	m := &measurement{o: o, stage: s, fleet: f, started: time.Now()}
+	steps := o.rounds * len(s.arms)
+	if o.memory {
+		steps += len(s.arms) - 1 // the way without a proxy has no memory of its own
+	}
+	show.Of(steps)
 	if o.memory {
 		if err := m.idleMemory(ctx); err != nil {
 			return err

@@ -6,6 +6,7 @@ import (
 	"slices"
 	"time"
 
+	"github.com/ringside-edge/ringside/internal/load"
 	"github.com/ringside-edge/ringside/internal/testcluster"
 )
 
@@ -19,7 +20,7 @@ const (
 type measurement struct {
 	o       options
 	stage   *stage
-	fleet   *fleet
+	fleet   *load.Fleet
 	started time.Time
 
 	memory  []memorySample
@@ -59,15 +60,16 @@ type sample struct {
 
 // fanOut measures every arm at every rate, in rounds with turning order.
 func (m *measurement) fanOut(ctx context.Context) error {
-	redis, err := testcluster.DialRedis(m.stage.redis.Addr)
+	p, err := newPress(redisURL(m.stage.redis.Addr), []string{fanOutTopic}, m.o.size, 1)
 	if err != nil {
 		return err
 	}
-	defer redis.Close()
+	defer p.Close()
 	arms := slices.Clone(m.stage.arms)
 	for round := 1; round <= m.o.rounds; round++ {
 		for _, a := range arms {
-			if err := m.fanOutArm(ctx, redis, a, round); err != nil {
+			show.Next("round %d of %d, %s", round, m.o.rounds, a.Name)
+			if err := m.fanOutArm(ctx, p, a, round); err != nil {
 				return fmt.Errorf("%s, round %d: %w", a.Name, round, err)
 			}
 		}
@@ -76,21 +78,21 @@ func (m *measurement) fanOut(ctx context.Context) error {
 	return nil
 }
 
-func (m *measurement) fanOutArm(ctx context.Context, redis *testcluster.Redis, a arm, round int) error {
-	if err := m.fleet.open(a.addr, []string{fanOutTopic}, m.o.subscribers); err != nil {
+func (m *measurement) fanOutArm(ctx context.Context, p *load.Press, a arm, round int) error {
+	if err := m.fleet.Open(ctx, rawSpec(a.addr, []string{fanOutTopic}), m.o.subscribers); err != nil {
 		return err
 	}
 	for _, rate := range m.o.rates {
 		// A first message warms every path up, and shows that everybody listens.
-		if _, err := m.publish(ctx, redis, 1, 1); err != nil {
+		if _, _, err := deliver(ctx, m.fleet, p, 1, 0, m.o.subscribers, false); err != nil {
 			return err
 		}
-		s, err := m.measure(ctx, redis, a, rate)
+		s, err := m.measure(ctx, p, a, rate)
 		if err != nil {
 			return err
 		}
 		s.Round = round
-		progress("round %d, %s, %g/s: proxy %v, gateway %v per delivery, p50 %v, p99 %v, missing %d",
+		say("round %d, %s, %g/s: proxy %v, gateway %v per delivery, p50 %v, p99 %v, missing %d",
 			round, a.Name, rate, s.Proxy, s.Gateway, s.P50, s.P99, s.Missing)
 		m.samples = append(m.samples, s)
 	}
@@ -98,13 +100,12 @@ func (m *measurement) fanOutArm(ctx context.Context, redis *testcluster.Redis, a
 }
 
 // measure publishes for one window and reads the clocks of the processes before and after.
-func (m *measurement) measure(ctx context.Context, redis *testcluster.Redis, a arm, rate float64) (sample, error) {
+func (m *measurement) measure(ctx context.Context, p *load.Press, a arm, rate float64) (sample, error) {
 	before, err := m.clocks(a)
 	if err != nil {
 		return sample{}, err
 	}
-	messages := max(1, int(rate*m.o.window.Seconds()))
-	t, err := m.publish(ctx, redis, messages, rate)
+	b, t, err := deliver(ctx, m.fleet, p, rate, m.o.window, m.o.subscribers, false)
 	if err != nil {
 		return sample{}, err
 	}
@@ -112,18 +113,15 @@ func (m *measurement) measure(ctx context.Context, redis *testcluster.Redis, a a
 	if err != nil {
 		return sample{}, err
 	}
-	want := int64(messages) * int64(m.o.subscribers)
+	want := int64(b.Published) * int64(m.o.subscribers)
 	if t.Frames == 0 {
 		return sample{}, fmt.Errorf("not one of %d frames arrived", want)
-	}
-	us := func(q float64) time.Duration {
-		return time.Duration(t.Latency.ValueAtQuantile(q)) * time.Microsecond
 	}
 	return sample{
 		Arm: a.Name, Rate: rate, Deliveries: t.Frames, Missing: want - t.Frames,
 		Proxy:   (after.proxy - before.proxy) / time.Duration(t.Frames),
 		Gateway: (after.gateway - before.gateway) / time.Duration(t.Frames),
-		P50:     us(50), P99: us(99), Max: us(100),
+		P50:     load.Quantile(t.Latency, 50), P99: load.Quantile(t.Latency, 99), Max: load.Quantile(t.Latency, 100),
 	}, nil
 }
 
@@ -132,58 +130,17 @@ type clocks struct{ proxy, gateway time.Duration }
 
 func (m *measurement) clocks(a arm) (c clocks, err error) {
 	if a.pid != 0 {
-		if c.proxy, err = cpuTime(a.pid); err != nil {
+		if c.proxy, err = load.CPUTime(a.pid); err != nil {
 			return c, err
 		}
 	}
-	c.gateway, err = cpuTime(m.stage.gateways[0].PID())
+	c.gateway, err = load.CPUTime(m.stage.gateways[0].PID())
 	return c, err
-}
-
-// deliveryLimit is how long the last frame may take; what has not come by then counts as missing.
-const deliveryLimit = 15 * time.Second
-
-// publish sends messages at a rate and waits until everybody has all of them.
-func (m *measurement) publish(ctx context.Context, redis *testcluster.Redis, messages int, rate float64) (totals, error) {
-	if _, err := m.fleet.all(cmdReset); err != nil {
-		return totals{}, err
-	}
-	tick := time.NewTicker(time.Duration(float64(time.Second) / rate))
-	defer tick.Stop()
-	for range messages {
-		if _, err := redis.Add(fanOutTopic, payload(m.o.size, time.Now()), ""); err != nil {
-			return totals{}, fmt.Errorf("cannot publish: %w", err)
-		}
-		select {
-		case <-tick.C:
-		case <-ctx.Done():
-			return totals{}, ctx.Err()
-		}
-	}
-	var t totals
-	want := int64(messages) * int64(m.o.subscribers)
-	limit, cancel := context.WithTimeout(ctx, deliveryLimit)
-	defer cancel()
-	err := testcluster.Poll(limit, func() (err error) {
-		if t, err = m.fleet.all(cmdStats); err == nil && t.Frames < want {
-			err = fmt.Errorf("%d of %d frames", t.Frames, want)
-		}
-		return err
-	})
-	switch {
-	case ctx.Err() != nil:
-		return t, ctx.Err()
-	case t.Lost > 0:
-		return t, fmt.Errorf("%d subscribers lost their connection", t.Lost)
-	case t.Latency == nil:
-		return t, err
-	}
-	return t, nil // too few frames are told in the report
 }
 
 // closeAll closes the subscribers and waits until their sockets are gone everywhere.
 func (m *measurement) closeAll(ctx context.Context) error {
-	if _, err := m.fleet.all(cmdClose); err != nil {
+	if err := m.fleet.Close(); err != nil {
 		return err
 	}
 	limit, cancel := context.WithTimeout(ctx, time.Minute)
@@ -191,7 +148,7 @@ func (m *measurement) closeAll(ctx context.Context) error {
 	few := min(200, m.o.subscribers)
 	return testcluster.Poll(limit, func() error {
 		for _, p := range m.stage.procs {
-			n, err := sockets(p.PID())
+			n, err := load.Sockets(p.PID())
 			if err != nil {
 				return err
 			}

@@ -4,6 +4,8 @@ import (
 	"context"
 	"fmt"
 	"time"
+
+	"github.com/ringside-edge/ringside/internal/load"
 )
 
 // How memory is watched until it has settled.
@@ -33,6 +35,7 @@ func (m *measurement) idleMemory(ctx context.Context) error {
 			targets = append(targets, watched{gatewayName, m.stage.gateways[0].PID()})
 			least = m.o.settle
 		}
+		show.Next("idle memory of %s", a.Name)
 		if err := m.idleArm(ctx, a, targets, least); err != nil {
 			return fmt.Errorf("idle memory of %s: %w", a.Name, err)
 		}
@@ -59,11 +62,11 @@ func (m *measurement) idleArm(ctx context.Context, a arm, targets []watched, lea
 	}
 	for i, w := range targets {
 		s := memorySample{Process: w.name, Before: before[i], WithFew: few[i], With: with[i], Sessions: m.o.subscribers}
-		progress("%s: %.2f MB before, %.2f MB with, %.0f B per session, %.0f B for each further one",
+		say("%s: %.2f MB before, %.2f MB with, %.0f B per session, %.0f B for each further one",
 			w.name, mb(s.Before), mb(s.With), s.PerSession(), s.Further())
 		m.memory = append(m.memory, s)
 	}
-	t, err := m.fleet.all(cmdStats)
+	t, err := m.fleet.Stats(false)
 	if err == nil && t.Lost > 0 {
 		err = fmt.Errorf("%d idle sessions were closed", t.Lost)
 	}
@@ -75,10 +78,10 @@ func (m *measurement) idleArm(ctx context.Context, a arm, targets []watched, lea
 
 // idleSessions opens sessions until there are so many, and returns the memory once it has settled.
 func (m *measurement) idleSessions(ctx context.Context, a arm, targets []watched, least time.Duration, sessions int) ([]int64, error) {
-	if err := m.fleet.open(a.addr, []string{idleTopic}, sessions); err != nil {
+	if err := m.fleet.Open(ctx, rawSpec(a.addr, []string{idleTopic}), sessions); err != nil {
 		return nil, err
 	}
-	progress("%s: %d idle sessions, waiting for memory to settle (at least %v)", a.Name, sessions, least)
+	say("%s: %d idle sessions, waiting for memory to settle (at least %v)", a.Name, sessions, least)
 	return settled(ctx, targets, least)
 }
 
@@ -86,7 +89,7 @@ func memoryOf(targets []watched) ([]int64, error) {
 	list := make([]int64, len(targets))
 	for i, w := range targets {
 		var err error
-		if list[i], err = pss(w.pid); err != nil {
+		if list[i], err = load.PSS(w.pid); err != nil {
 			return nil, err
 		}
 	}

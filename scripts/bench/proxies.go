@@ -40,9 +40,9 @@ type proxyValues struct {
 	Descriptors int
 }
 
-// startProxies starts HAProxy and nginx in front of the gateway. Those that are not installed are installed
+// startProxies starts HAProxy and nginx in front of an upstream. Those that are not installed are installed
 // with apt when that is allowed and possible; otherwise they are left out, with a word.
-func (s *stage) startProxies(ctx context.Context, o options) error {
+func (s *stage) startProxies(ctx context.Context, upstream string, o options) error {
 	for _, p := range []struct {
 		name, config, file string
 		args               func(path string) []string
@@ -52,17 +52,32 @@ func (s *stage) startProxies(ctx context.Context, o options) error {
 	} {
 		binary, err := findProxy(ctx, p.name, o.install)
 		if err != nil {
-			progress("leaving out %s: %v", p.name, err)
+			say("leaving out %s: %v", p.name, err)
 			continue
 		}
-		if err := s.startProxy(ctx, p.name, binary, p.config, p.file, p.args, o); err != nil {
+		if err := s.startProxy(ctx, p.name, binary, p.config, p.file, p.args, upstream, o); err != nil {
 			return err
 		}
 	}
 	return nil
 }
 
-func (s *stage) startProxy(ctx context.Context, name, binary, config, file string, args func(string) []string, o options) error {
+// startHAProxy starts one more HAProxy, in front of what has a name.
+func (s *stage) startHAProxy(ctx context.Context, name, upstream string, o options) (arm, error) {
+	binary, err := findProxy(ctx, armHAProxy, o.install)
+	if err != nil {
+		return arm{}, err
+	}
+	args := func(path string) []string { return []string{"-db", "-f", path} }
+	if err := s.startProxy(ctx, armHAProxy, binary, haproxyConfig, "haproxy-"+name+".cfg", args, upstream, o); err != nil {
+		return arm{}, err
+	}
+	a := s.arms[len(s.arms)-1]
+	s.arms = s.arms[:len(s.arms)-1]
+	return a, nil
+}
+
+func (s *stage) startProxy(ctx context.Context, name, binary, config, file string, args func(string) []string, upstream string, o options) error {
 	addr, err := testcluster.FreeAddr()
 	if err != nil {
 		return err
@@ -71,7 +86,7 @@ func (s *stage) startProxy(ctx context.Context, name, binary, config, file strin
 	err = template.Must(template.New(file).Parse(config)).Execute(&text, proxyValues{
 		Dir:         s.dir,
 		Listen:      addr,
-		Upstream:    s.gateways[0].Addr,
+		Upstream:    upstream,
 		Threads:     runtime.NumCPU(),
 		Sessions:    o.subscribers + 500,
 		Descriptors: 2*(o.subscribers+500) + 200,
@@ -103,7 +118,7 @@ func findProxy(ctx context.Context, name string, install bool) (string, error) {
 	case os.Geteuid() != 0:
 		return "", fmt.Errorf("it is not installed, and only root can (apt-get install %s)", name)
 	}
-	progress("installing %s", name)
+	say("installing %s", name)
 	for _, args := range [][]string{{"update", "-q"}, {"install", "-q", "-y", "--no-install-recommends", name}} {
 		cmd := exec.CommandContext(ctx, "apt-get", args...)
 		cmd.Env = append(os.Environ(), "DEBIAN_FRONTEND=noninteractive")

@@ -3,11 +3,9 @@ package main
 import (
 	_ "embed"
 	"fmt"
-	"io"
 	"math"
 	"os"
 	"slices"
-	"text/template"
 	"time"
 )
 
@@ -89,26 +87,24 @@ func (m *measurement) write() error {
 	return fill(reportTemplate, m.o.out, m.report())
 }
 
-// fill writes a template with its data to a file; to the standard output for "-".
+// fill writes a template with its data to a file, and keeps what is written by itself; to the standard output for "-".
 func fill(text, out string, data any) error {
-	funcs := template.FuncMap{"us": micros, "ms": millis, "mb": mb, "num": num, "nums": nums, "span": span}
-	t, err := template.New("report").Funcs(funcs).Parse(text)
+	report, err := render(text, data)
 	if err != nil {
 		return err
 	}
-	var w io.Writer = os.Stdout
-	if out != "-" {
-		f, err := os.Create(out)
-		if err != nil {
-			return err
-		}
-		defer f.Close()
-		w = f
+	if out == "-" {
+		fmt.Print(report)
+		return nil
 	}
-	if err := t.Execute(w, data); err != nil {
-		return fmt.Errorf("cannot write the report: %w", err)
+	old, err := readOld(out)
+	if err != nil {
+		return err
 	}
-	progress("wrote %s", out)
+	if err := os.WriteFile(out, []byte(withSections(report, old, nil)), 0o644); err != nil {
+		return err
+	}
+	say("wrote %s", out)
 	return nil
 }
 

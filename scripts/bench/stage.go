@@ -7,6 +7,7 @@ import (
 	"net"
 	"os"
 	"path/filepath"
+	"slices"
 	"syscall"
 	"time"
 
@@ -17,10 +18,13 @@ import (
 // first gateway. All of it runs side by side; only the load moves from one to the other.
 type stage struct {
 	dir      string
+	binary   string
 	redis    *testcluster.RedisServer
 	gateways []*testcluster.Node
-	router   *testcluster.Node
+	routers  []*testcluster.Node
+	router   *testcluster.Node // the first of them
 	arms     []arm
+	sends    *testcluster.Node      // a server that does nothing but send; nil for none
 	procs    []*testcluster.Process // in the order of their start
 }
 
@@ -34,9 +38,24 @@ type arm struct {
 // startTimeout is how long a process may take until it can do its work.
 const startTimeout = 30 * time.Second
 
-// newStage starts Redis, a router and so many gateways, of the program that is named, or else of this tree. The caller
+// cast is what a stage has beside Redis.
+type cast struct {
+	routers, gateways         int
+	routerFlags, gatewayFlags []string
+}
+
+// newStage starts Redis, routers and gateways, of the program that is named, or else of this tree. The caller
 // calls stop, also after an error.
-func newStage(ctx context.Context, binary string, gateways int) (*stage, error) {
+func newStage(ctx context.Context, binary string, c cast) (*stage, error) {
+	s, err := newRedisStage(ctx, binary)
+	if err != nil {
+		return s, err
+	}
+	return s, s.startRingside(ctx, s.binary, c)
+}
+
+// newRedisStage starts Redis alone.
+func newRedisStage(ctx context.Context, binary string) (*stage, error) {
 	dir, err := os.MkdirTemp("", "ringside-bench-")
 	if err != nil {
 		return nil, err
@@ -46,21 +65,19 @@ func newStage(ctx context.Context, binary string, gateways int) (*stage, error) 
 		return s, err
 	}
 	if binary == "" {
-		progress("building ringside")
+		say("building ringside")
 		if binary, err = testcluster.Build(dir, false); err != nil {
 			return s, err
 		}
 	}
-	if err := s.startRedis(ctx); err != nil {
-		return s, err
-	}
-	return s, s.startRingside(ctx, binary, gateways)
+	s.binary = binary
+	return s, s.startRedis(ctx)
 }
 
 // addArms starts the proxies and lays out the ways to the first gateway.
 func (s *stage) addArms(ctx context.Context, o options) error {
 	s.arms = []arm{{Name: armRouter, addr: s.router.Addr, pid: s.router.PID()}}
-	if err := s.startProxies(ctx, o); err != nil {
+	if err := s.startProxies(ctx, s.gateways[0].Addr, o); err != nil {
 		return err
 	}
 	s.arms = append(s.arms, arm{Name: armDirect, addr: s.gateways[0].Addr})
@@ -77,6 +94,9 @@ func (s *stage) stop() {
 			p.Kill()
 		}
 	}
+	if s.dir == "" {
+		return
+	}
 	_ = os.RemoveAll(s.dir) // a leftover in the temporary directory harms nobody
 }
 
@@ -92,12 +112,12 @@ func (s *stage) startRedis(ctx context.Context) error {
 	return nil
 }
 
-// startRingside starts the gateways and the router and waits until all are ready and agree on the ring.
-func (s *stage) startRingside(ctx context.Context, binary string, gateways int) error {
+// startRingside starts the gateways and the routers and waits until all are ready and agree on the ring.
+func (s *stage) startRingside(ctx context.Context, binary string, c cast) error {
 	ctx, cancel := context.WithTimeout(ctx, startTimeout)
 	defer cancel()
-	spec := testcluster.NodeSpec{Binary: binary, Role: testcluster.Gateway, Redis: s.redis.URL()}
-	for i := range gateways {
+	spec := testcluster.NodeSpec{Binary: binary, Role: testcluster.Gateway, Redis: s.redis.URL(), Flags: c.gatewayFlags}
+	for i := range c.gateways {
 		spec.ID = fmt.Sprintf("g%d", i+1)
 		n, err := testcluster.StartNode(ctx, spec)
 		if err != nil {
@@ -107,18 +127,27 @@ func (s *stage) startRingside(ctx context.Context, binary string, gateways int) 
 		s.procs = append(s.procs, n.Process)
 		spec.Join = s.gateways[0].Gossip
 	}
-	spec.Role, spec.ID = testcluster.Router, ""
-	var err error
-	if s.router, err = testcluster.StartNode(ctx, spec); err != nil {
-		return err
+	spec.Role, spec.ID, spec.Flags = testcluster.Router, "", c.routerFlags
+	for range c.routers {
+		n, err := testcluster.StartNode(ctx, spec)
+		if err != nil {
+			return err
+		}
+		s.routers = append(s.routers, n)
+		s.procs = append(s.procs, n.Process)
 	}
-	s.procs = append(s.procs, s.router.Process)
-	for _, n := range append([]*testcluster.Node{s.router}, s.gateways...) {
+	s.router = s.routers[0]
+	for _, n := range s.nodes() {
 		if err := testcluster.Poll(ctx, func() error { return s.agrees(ctx, n) }); err != nil {
 			return fmt.Errorf("%w\n%s", err, n.LogTail(10))
 		}
 	}
 	return nil
+}
+
+// nodes are the routers and the gateways.
+func (s *stage) nodes() []*testcluster.Node {
+	return append(slices.Clone(s.routers), s.gateways...)
 }
 
 // agrees says why n is not ready, or in which of the gateways it does not believe yet.

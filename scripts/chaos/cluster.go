@@ -14,16 +14,17 @@ import (
 	"syscall"
 	"time"
 
+	"github.com/ringside-edge/ringside/internal/netlab"
 	"github.com/ringside-edge/ringside/internal/testcluster"
 )
 
 // Addresses of nodes that have a network of their own; on loopback they take free ports.
 const (
-	redisIP     = "10.77.0.1"
+	redisIP     = netlab.Middle
 	clientPort  = 8080
 	adminPort   = 8081
 	gossipPort  = 7946
-	startLimit  = 30 * time.Second
+	startLimit  = 2 * time.Minute // long enough that only a real failure reaches it on a busy machine
 	secret      = "no secret at all, for the chaos run"
 	drainWindow = 4 * time.Second
 	heartbeat   = time.Second

@@ -27,6 +27,8 @@ import (
 	"strings"
 	"syscall"
 	"time"
+
+	"github.com/ringside-edge/ringside/internal/netlab"
 )
 
 // binaryEnv hands the built program on to the run when that starts again elsewhere.
@@ -200,7 +202,7 @@ func start(o options) (int, error) {
 	if err != nil {
 		return 1, err
 	}
-	if code, started := enterStage(path); started {
+	if code, started := netlab.Enter(binaryEnv + "=" + path); started {
 		return code, nil
 	}
 	o.bin = path
@@ -234,19 +236,42 @@ func runAll(o options) (int, error) {
 		}
 	}
 	net := newStage()
-	var results []*result
-	bad, found := 0, 0
+	shown := make(chan struct{})
+	drawing, over := context.WithCancel(ctx)
+	show.duration, show.seeds = o.duration, o.seeds
+	go func() { defer close(shown); show.run(drawing) }()
+	results, err := seeds(ctx, o, net)
+	over()
+	<-shown
+	show.end(err == nil)
+	if err != nil {
+		return 1, err
+	}
+	return verdictOf(o, results)
+}
+
+// seeds runs the seeds one after the other.
+func seeds(ctx context.Context, o options, net *stage) (results []*result, err error) {
 	for i := range o.seeds {
 		r, err := runSeed(ctx, o, net, o.seed+uint64(i))
 		if err != nil {
-			return 1, fmt.Errorf("seed %d: %w", o.seed+uint64(i), err)
+			return nil, fmt.Errorf("seed %d: %w", o.seed+uint64(i), err)
 		}
 		results = append(results, r)
+		show.violations.Add(int64(r.verdict.bad() - r.seen))
+		r.print(show.bar.Over(os.Stdout))
+	}
+	return results, nil
+}
+
+// verdictOf writes the report and returns the exit code.
+func verdictOf(o options, results []*result) (int, error) {
+	bad, found := 0, 0
+	for _, r := range results {
 		if r.verdict.bad() > 0 {
 			bad++
 		}
 		found += r.verdict.wrong()
-		r.print(os.Stdout)
 	}
 	if o.out != "" {
 		if err := writeReport(o, results); err != nil {
@@ -266,9 +291,4 @@ func runAll(o options) (int, error) {
 		}
 	}
 	return min(bad, 1), nil
-}
-
-// progress tells the person who waits what goes on.
-func progress(format string, args ...any) {
-	fmt.Printf("%s  %s\n", time.Now().Format("15:04:05.0"), fmt.Sprintf(format, args...))
 }

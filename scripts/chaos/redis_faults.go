@@ -113,7 +113,7 @@ func (r *run) failover(ctx context.Context, s step) error {
 	}
 	redis.master.Store(next)
 	r.silent(since, s)
-	progress("%s is the master now, after %.2f s", next.name, (r.crowd.now() - since).Seconds())
+	say("%s is the master now, after %.2f s", next.name, (r.crowd.now() - since).Seconds())
 	if old.Exited() {
 		wait(ctx, time.Second)
 		err = redis.start(ctx, old, next)

@@ -59,6 +59,7 @@ type result struct {
 	rejoined          time.Duration // the same after a split
 	memory            []memoryRow
 	took              time.Duration
+	seen              int // violations that were found while it ran
 	logs              string
 }
 
@@ -97,7 +98,8 @@ func runSeed(ctx context.Context, o options, net *stage, seed uint64) (*result, 
 		o: o, seed: seed, start: started, topics: topicNames(o.topics), steps: plan(cfg),
 		done: map[string]int{}, skipped: map[string]string{}, told: map[string]bool{},
 	}
-	progress("seed %d: %d faults in %v, %d sessions over %d topics", seed, len(r.steps), o.duration, o.sessions, o.topics)
+	show.begin(len(r.steps))
+	say("seed %d: %d faults in %v, %d sessions over %d topics", seed, len(r.steps), o.duration, o.sessions, o.topics)
 	up, cancel := context.WithTimeout(ctx, startLimit)
 	redis, err := startStore(up, net, dir, o.faults)
 	cancel()
@@ -183,7 +185,7 @@ func (r *run) play(ctx context.Context) (*result, error) {
 		if ctx.Err() != nil {
 			return nil, err
 		}
-		progress("not everybody has everything: %v", err)
+		say("not everybody has everything: %v", err)
 	}
 	res.memory = r.memory(ctx, before)
 	return res, r.judge(res)
@@ -242,7 +244,8 @@ func (r *run) violate(kind, format string, args ...any) {
 	}
 	r.told[kind+v.Text] = true
 	r.found = append(r.found, v)
-	progress("VIOLATED %s: %s", kind, v.Text)
+	show.violations.Add(1)
+	say("VIOLATED %s: %s", kind, v.Text)
 }
 
 // judge holds everything that was written down against the truth.
@@ -270,6 +273,7 @@ func (r *run) judge(res *result) error {
 		}
 	}
 	r.mu.Lock()
+	res.seen = len(r.found)
 	for _, f := range r.found {
 		v.add(f.Kind, f.At, "%s", f.Text)
 	}

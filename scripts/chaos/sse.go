@@ -125,6 +125,8 @@ func (e *sseReader) dispatch() (bool, error) {
 			return true, fmt.Errorf("%w: a gap up to %s in an event with the ID %s", errBroken, f.Position, id)
 		}
 		return true, e.c.gap(topic, f.Reason, f.After, f.Position)
+	case kind == "welcome":
+		return false, nil
 	case kind == "binary":
 		b, err := base64.StdEncoding.DecodeString(text)
 		if err != nil {

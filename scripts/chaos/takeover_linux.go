@@ -49,7 +49,7 @@ func (r *run) succeed(ctx context.Context, i *instance) error {
 	next.ready.Store(true)
 	i.next.Store(next)
 	r.cluster.born(next)
-	progress("%s has given way in %.2f s", i.place.name, time.Since(began).Seconds())
+	say("%s has given way in %.2f s", i.place.name, time.Since(began).Seconds())
 	return nil
 }
 

@@ -47,6 +47,7 @@ func startBrowser(ctx context.Context, path string) (*browser, error) {
 	b := &browser{profile: profile, done: make(chan struct{}), waiting: map[int]chan reply{}}
 	b.cmd = exec.Command(path, "--headless", "--no-sandbox", "--disable-gpu", "--disable-quic", "--no-first-run",
 		"--disable-background-networking", "--disable-component-update", "--disable-sync", "--disable-dev-shm-usage",
+		"--disable-features=BackForwardCache", // a page that was left keeps no connection
 		"--user-data-dir="+profile, "--remote-debugging-port=0", "about:blank")
 	stderr, err := b.cmd.StderrPipe()
 	if err == nil {

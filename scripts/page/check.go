@@ -4,9 +4,8 @@ import (
 	"context"
 	"encoding/base64"
 	"fmt"
+	"net/url"
 	"os"
-	"path/filepath"
-	"strings"
 
 	"github.com/ringside-edge/ringside/internal/testcluster"
 )
@@ -17,93 +16,6 @@ type check struct {
 	b    *browser
 	node *testcluster.Node
 	err  error
-}
-
-// all are the steps of the visit.
-func (c *check) all() {
-	c.step("the public port leads to the page", func() {
-		c.open(c.node.HTTP() + "/")
-		c.is("location.origin", "http://"+c.node.Admin)
-	})
-	c.step("it connects", func() {
-		c.is(text("state"), "live")
-		c.is(text("connections"), "1")
-		c.is("document.querySelectorAll('#members tr').length", 4)
-	})
-	c.step("a goal arrives", func() {
-		c.click("[data-goal=home]")
-		c.is(text("home")+" + ':' + "+text("away"), "1:0")
-		c.is(text("told"), "Goal for Home! It stands 1:0.")
-		c.is("document.querySelectorAll('#messages li').length", 1)
-		c.is(text("published")+".includes("+text("position")+")", true)
-	})
-	c.step("a message from elsewhere arrives", func() {
-		c.publish("finals", `{"score":"1:1"}`)
-		c.is(text("home")+" + ':' + "+text("away"), "1:1")
-	})
-	c.step("what was published while it was away arrives first, in order", func() {
-		c.click("#pause")
-		c.is(text("state"), "disconnected")
-		for i := range 3 {
-			c.publish("finals", fmt.Sprintf(`{"text":"away %d"}`, i))
-		}
-		c.click("#pause")
-		c.is(text("state"), "live")
-		c.is(text("replayed"), "3")
-		c.is("[...document.querySelectorAll('#messages li span')].slice(0, 3).map((e) => e.textContent).join()",
-			`{"text":"away 2"},{"text":"away 1"},{"text":"away 0"}`)
-		c.is(text("received")+" + ' ' + "+text("gaps"), "5 0")
-	})
-	c.step("the keyboard is enough", c.keyboard)
-	c.step("another topic, with what is awkward in a URL", func() {
-		const topic = "match/7 & co?"
-		c.do(fmt.Sprintf("document.getElementById('topic').value = %q", topic))
-		c.click("#follow button:not(#pause)")
-		c.is(text("state")+" + ' ' + "+text("received"), "live 0")
-		c.publish(topic, "hello <b>you</b>")
-		c.is("document.querySelector('#messages li span').textContent", "hello <b>you</b>")
-		c.is("document.querySelector('#place strong').textContent", topic)
-	})
-	c.step("the gateway that serves it drains, and the page does not notice", c.drain)
-}
-
-// keyboard publishes by tabbing from the address bar on.
-func (c *check) keyboard() {
-	c.do("document.activeElement.blur(); document.getElementById('topic').focus()")
-	for range 20 {
-		var id string
-		c.eval("document.activeElement.id", &id)
-		if c.err != nil || id == "data" {
-			break
-		}
-		c.key("Tab", "\t")
-	}
-	c.is("document.activeElement.id", "data")
-	c.is("getComputedStyle(document.activeElement).outlineStyle", "solid")
-	c.do(`document.getElementById('data').value = 'typed'`)
-	c.key("Enter", "\r")
-	c.is("document.querySelector('#messages li span').textContent", "typed")
-}
-
-// drain drains the owner by its button while messages go on.
-func (c *check) drain() {
-	const topic = "match/7 & co?"
-	var owner, connections string
-	c.eval("document.querySelector('tr.owner th').textContent", &owner)
-	c.eval(text("connections"), &connections)
-	c.click("[data-drain=" + owner + "]")
-	for i := range 20 {
-		c.publish(topic, fmt.Sprintf(`{"text":"during %d"}`, i))
-	}
-	// It is gone, or back as another life of itself: then its sessions have moved.
-	row := "[...document.querySelectorAll('#members tr')].find((r) => r.cells[0].textContent === '" + owner + "')"
-	c.is("("+row+"?.cells[1].textContent ?? 'gone') !== 'active'", true)
-	c.is("['gone', 'joining', 'active'].includes("+row+"?.cells[1].textContent ?? 'gone')", true)
-	c.is(text("state"), "live")
-	c.publish(topic, "the end")
-	c.is("document.querySelector('#messages li span').textContent", "the end")
-	c.is(text("received")+" + ' ' + "+text("gaps"), "22 0")
-	c.is(text("connections"), connections)
 }
 
 // text is JavaScript for what an element says.
@@ -171,7 +83,7 @@ func (c *check) click(selector string) {
 
 // key presses a key.
 func (c *check) key(name, text string) {
-	codes := map[string]int{"Tab": 9, "Enter": 13}
+	codes := map[string]int{"Tab": 9, "Enter": 13, "Escape": 27, "End": 35, "ArrowRight": 39}
 	for _, kind := range []string{"keyDown", "keyUp"} {
 		params := map[string]any{"type": kind, "key": name, "code": name, "windowsVirtualKeyCode": codes[name]}
 		if kind == "keyDown" && name == "Enter" {
@@ -183,42 +95,73 @@ func (c *check) key(name, text string) {
 	}
 }
 
+// insert types a text where the focus is.
+func (c *check) insert(text string) {
+	if c.err == nil {
+		c.err = c.b.call(c.ctx, "Input.insertText", map[string]any{"text": text}, nil)
+	}
+}
+
 // publish publishes past the page.
 func (c *check) publish(topic, payload string) {
 	if c.err != nil {
 		return
 	}
-	path := strings.NewReplacer("%", "%25", " ", "%20", "?", "%3F").Replace(topic)
-	r, err := c.node.Post(c.ctx, "/publish/"+path, payload)
+	r, err := c.node.Post(c.ctx, "/publish/"+url.PathEscape(topic), payload)
 	if err == nil && r.Status/100 != 2 {
 		err = fmt.Errorf("publish: %d %s", r.Status, r.Body)
 	}
 	c.err = err
 }
 
-// pictures saves the page as it is, in each size and scheme.
-func (c *check) pictures(dir string) {
-	if c.err = os.MkdirAll(dir, 0o755); c.err != nil {
-		return
-	}
-	for _, width := range []int{360, 768, 1280} {
-		for _, scheme := range []string{"light", "dark"} {
-			c.picture(filepath.Join(dir, fmt.Sprintf("page-%d-%s.png", width, scheme)), width, scheme)
+// size makes the window one of a width and a scheme.
+func (c *check) size(width int, scheme string) {
+	for _, call := range []struct {
+		method string
+		params map[string]any
+	}{
+		{"Emulation.setDeviceMetricsOverride", map[string]any{"width": width, "height": 900, "deviceScaleFactor": 1, "mobile": width < 500}},
+		{"Emulation.setEmulatedMedia", map[string]any{"features": []map[string]string{{"name": "prefers-color-scheme", "value": scheme}}}},
+	} {
+		if c.err == nil {
+			c.err = c.b.call(c.ctx, call.method, call.params, nil)
 		}
 	}
 }
 
-func (c *check) picture(path string, width int, scheme string) {
-	call := func(method string, params map[string]any, result any) {
-		if c.err == nil {
-			c.err = c.b.call(c.ctx, method, params, result)
+// fitsAt checks that a page does not scroll sideways, whatever the size and scheme.
+func (c *check) fitsAt() {
+	for _, width := range []int{360, 768, 1280} {
+		for _, scheme := range []string{"light", "dark"} {
+			c.size(width, scheme)
+			c.is(fmt.Sprintf("document.documentElement.scrollWidth <= %d", width), true)
 		}
 	}
-	call("Emulation.setDeviceMetricsOverride", map[string]any{"width": width, "height": 900, "deviceScaleFactor": 1, "mobile": width < 500}, nil)
-	call("Emulation.setEmulatedMedia", map[string]any{"features": []map[string]string{{"name": "prefers-color-scheme", "value": scheme}}}, nil)
+	var light, dark string
+	c.size(1280, "dark")
+	c.eval("getComputedStyle(document.body).backgroundColor", &dark)
+	c.size(1280, "light")
+	c.eval("getComputedStyle(document.body).backgroundColor", &light)
+	if c.err == nil && light == dark {
+		c.err = fmt.Errorf("light and dark are both %s", light)
+	}
+}
+
+// picture saves the page as it is, from its top.
+func (c *check) picture(path string, width int, scheme string) {
+	c.size(width, scheme)
+	c.do("scrollTo(0, 0); document.activeElement?.blur()")
 	c.is(fmt.Sprintf("document.documentElement.scrollWidth <= %d", width), true) // no scrolling sideways
+	var size struct{ CSSContentSize struct{ Height float64 } }
+	if c.err == nil {
+		c.err = c.b.call(c.ctx, "Page.getLayoutMetrics", nil, &size)
+	}
 	var shot struct{ Data string }
-	call("Page.captureScreenshot", map[string]any{"captureBeyondViewport": true}, &shot)
+	if c.err == nil {
+		c.err = c.b.call(c.ctx, "Page.captureScreenshot", map[string]any{
+			"captureBeyondViewport": true, "clip": map[string]any{"x": 0, "y": 0, "width": width, "height": min(size.CSSContentSize.Height, 2400), "scale": 1},
+		}, &shot)
+	}
 	if c.err != nil {
 		return
 	}

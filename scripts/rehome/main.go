@@ -7,12 +7,12 @@ package main
 
 import (
 	"context"
-	"errors"
 	"flag"
 	"fmt"
 	"os"
 	"os/signal"
 	"path/filepath"
+	"slices"
 	"strconv"
 	"strings"
 	"syscall"
@@ -20,6 +20,8 @@ import (
 
 	hdr "github.com/HdrHistogram/hdrhistogram-go"
 
+	"github.com/ringside-edge/ringside/internal/load"
+	"github.com/ringside-edge/ringside/internal/progress"
 	"github.com/ringside-edge/ringside/internal/testcluster"
 )
 
@@ -34,6 +36,13 @@ type options struct {
 }
 
 func main() {
+	if len(os.Args) == 2 && os.Args[1] == workerArg {
+		if err := load.RunWorker(os.Stdin, os.Stdout); err != nil {
+			fmt.Fprintln(os.Stderr, "rehome: clients:", err)
+			os.Exit(1)
+		}
+		return
+	}
 	var o options
 	flag.IntVar(&o.sessions, "sessions", 8000, "WebSocket sessions on the gateway")
 	flag.IntVar(&o.events, "events", 500, "Server-Sent Events sessions on it")
@@ -45,15 +54,17 @@ func main() {
 	flag.StringVar(&o.flags, "router-flags", "", "further flags of the router, separated by spaces")
 	flag.Parse()
 	ctx, stop := signal.NotifyContext(context.Background(), syscall.SIGINT, syscall.SIGTERM)
-	err := run(ctx, o)
+	show := progress.NewSteps()
+	err := run(ctx, o, show)
 	stop()
+	show.End(err)
 	if err != nil {
 		fmt.Fprintln(os.Stderr, "rehome:", err)
 		os.Exit(1)
 	}
 }
 
-func run(ctx context.Context, o options) error {
+func run(ctx context.Context, o options, show *progress.Steps) error {
 	dir, err := os.MkdirTemp("", "ringside-rehome-")
 	if err != nil {
 		return err
@@ -64,15 +75,22 @@ func run(ctx context.Context, o options) error {
 			return err
 		}
 	}
-	fmt.Printf("%d WebSocket and %d event stream sessions on one of three gateways, %d topics at %g messages/s each; %d bystanders\n\n",
+	out := show.Over(os.Stdout)
+	fmt.Fprintf(out, "%d WebSocket and %d event stream sessions on one of three gateways, %d topics at %g messages/s each; %d bystanders\n\n",
 		o.sessions, o.events, o.topics, o.rate, o.bystanders)
-	fmt.Println("| what | closed | lost or repeated | without a gateway: median | 99 % | longest | slowest message before | during | bystanders' p99 before | during |")
-	fmt.Println("|---|---|---|---|---|---|---|---|---|---|")
-	for _, what := range []string{"kill", "stop", "drain", "takeover"} {
-		if o.only != "" && o.only != what {
-			continue
+	fmt.Fprintln(out, "| what | closed | lost or repeated | without a gateway: median | 99 % | longest | slowest message before | during | bystanders' p99 before | during |")
+	fmt.Fprintln(out, "|---|---|---|---|---|---|---|---|---|---|")
+	all := []string{"kill", "stop", "drain", "takeover"}
+	if o.only != "" {
+		if !slices.Contains(all, o.only) {
+			return fmt.Errorf("-only: got %q, want one of %q", o.only, all)
 		}
-		if err := scenario(ctx, o, dir, what); err != nil {
+		all = []string{o.only}
+	}
+	show.Of(len(all))
+	for _, what := range all {
+		show.Next("%s of a node with %d sessions", what, o.sessions+o.events)
+		if err := scenario(ctx, o, show, dir, what); err != nil {
 			return fmt.Errorf("%s: %w", what, err)
 		}
 	}
@@ -80,7 +98,7 @@ func run(ctx context.Context, o options) error {
 }
 
 // scenario runs one fault in a cluster of its own.
-func scenario(ctx context.Context, o options, dir, what string) (err error) {
+func scenario(ctx context.Context, o options, show *progress.Steps, dir, what string) (err error) {
 	s, err := begin(ctx, o, dir)
 	if err != nil {
 		return err
@@ -90,21 +108,16 @@ func scenario(ctx context.Context, o options, dir, what string) (err error) {
 	if err != nil {
 		return err
 	}
-	c, err := newCrowd()
+	c, err := open(ctx, s, o, mine, others)
 	if err != nil {
 		return err
 	}
 	defer c.end()
-	if err := c.open(ctx, s.router.Addr, o, mine, others); err != nil {
-		return err
-	}
-	pub, err := publish(ctx, s.Redis.Addr, append(append([]string(nil), mine...), others...), o.rate)
+	wait(ctx, 10*time.Second)
+	before, err := c.look()
 	if err != nil {
 		return err
 	}
-	defer pub.end()
-	wait(ctx, 10*time.Second)
-	before, allBefore := c.latencies()
 	held, err := s.victim.Metric(ctx, "ringside_gateway_sessions")
 	if err != nil {
 		return err
@@ -112,23 +125,24 @@ func scenario(ctx context.Context, o options, dir, what string) (err error) {
 	if int(held) != o.sessions+o.events {
 		return fmt.Errorf("the gateway has %v sessions, want %d", held, o.sessions+o.events)
 	}
-	if err := s.strike(ctx, what, c); err != nil {
+	if err := s.strike(ctx, show, what, c); err != nil {
 		return err
 	}
-	pub.end()
+	if err := c.quiet(); err != nil {
+		return err
+	}
 	wait(ctx, 2*time.Second)
-	during, allDuring := c.latencies()
-	r := c.result()
-	fmt.Printf("| %s | %d | %d | %s | %s | %s | %s | %s | %s | %s |\n", what, r.closed, r.wrong,
-		quantile(r.pongs, 50), quantile(r.pongs, 99), quantile(r.pongs, 100),
-		quantile(allBefore, 100), quantile(allDuring, 100), quantile(before, 99), quantile(during, 99))
-	if (what == "kill" || what == "stop") && r.pongs.TotalCount() != int64(o.sessions) {
-		return fmt.Errorf("%d of %d sessions were moved", r.pongs.TotalCount(), o.sessions)
+	during, err := c.look()
+	if err != nil {
+		return err
 	}
-	if r.closed+r.wrong > 0 {
-		return errors.New(r.first)
+	fmt.Fprintf(show.Over(os.Stdout), "| %s | %d | %d | %s | %s | %s | %s | %s | %s | %s |\n", what, during.closed, during.wrong,
+		quantile(during.pongs, 50), quantile(during.pongs, 99), quantile(during.pongs, 100),
+		quantile(before.all, 100), quantile(during.all, 100), quantile(before.aside, 99), quantile(during.aside, 99))
+	if (what == "kill" || what == "stop") && during.pongs.TotalCount() != int64(o.sessions) {
+		return fmt.Errorf("%d of %d sessions were moved", during.pongs.TotalCount(), o.sessions)
 	}
-	return nil
+	return during.failed()
 }
 
 // stage is the cluster of a scenario.
@@ -141,7 +155,7 @@ type stage struct {
 // begin starts everything and waits until the ring is complete.
 func begin(ctx context.Context, o options, dir string) (s *stage, err error) {
 	s = &stage{socket: filepath.Join(dir, "takeover")}
-	if s.Stage, err = testcluster.NewStage(ctx, o.binary, dir); err != nil {
+	if s.Stage, err = testcluster.NewStage(ctx, o.binary, dir, false); err != nil {
 		return nil, err
 	}
 	defer func() {
@@ -165,10 +179,10 @@ func begin(ctx context.Context, o options, dir string) (s *stage, err error) {
 }
 
 // strike does what the scenario is about and waits until it is over.
-func (s *stage) strike(ctx context.Context, what string, c *crowd) error {
+func (s *stage) strike(ctx context.Context, show *progress.Steps, what string, c *crowd) error {
 	began := time.Now()
 	say := func(how string) {
-		fmt.Fprintf(os.Stderr, "%s after %v\n", how, time.Since(began).Round(time.Millisecond))
+		show.Say("%s after %v", how, time.Since(began).Round(time.Millisecond))
 	}
 	switch what {
 	case "kill", "stop":
@@ -179,7 +193,9 @@ func (s *stage) strike(ctx context.Context, what string, c *crowd) error {
 		if err := s.victim.Signal(sig); err != nil {
 			return err
 		}
-		c.ping(began)
+		if err := c.ping(began); err != nil {
+			return err
+		}
 		wait(ctx, 10*time.Second)
 	case "drain":
 		if err := s.victim.Signal(syscall.SIGTERM); err != nil {
@@ -214,7 +230,7 @@ func quantile(h *hdr.Histogram, q float64) string {
 	if h.TotalCount() == 0 {
 		return "–"
 	}
-	return (time.Duration(h.ValueAtQuantile(q)) * time.Microsecond).Round(100 * time.Microsecond).String()
+	return load.Quantile(h, q).Round(100 * time.Microsecond).String()
 }
 
 // topics finds n topics of g1 and some of the others.

@@ -4,6 +4,7 @@ import (
 	"context"
 	"fmt"
 	"runtime"
+	"runtime/debug"
 	"slices"
 	"sync"
 	"syscall"
@@ -39,10 +40,11 @@ type spread struct{ Median, Last time.Duration }
 
 const (
 	gossipTimeout = 2 * time.Minute       // for all to know of one change
-	gossipPoll    = 5 * time.Millisecond  // how often the rings are looked at
+	gossipPoll    = 5 * time.Millisecond  // how often new rings are looked for
 	gossipSettle  = 12 * time.Second      // one exchange of the whole state
 	gossipQuiet   = 20 * time.Second      // over which the cost of doing nothing is taken
-	gossipStagger = 20 * time.Millisecond // between two starts
+	gossipStagger = 50 * time.Millisecond // between two starts
+	gossipGC      = 400                   // GOGC: the members share a heap, which none of them would have
 	routersOf     = 4                     // one member in so many is a router
 )
 
@@ -67,6 +69,7 @@ func measureGossip(ctx context.Context, members int) (gossipResult, error) {
 		return gossipResult{}, fmt.Errorf("cannot count the bytes of gossip: %w", err)
 	}
 	defer c.stop()
+	defer debug.SetGCPercent(debug.SetGCPercent(gossipGC))
 	var before runtime.MemStats
 	runtime.GC()
 	runtime.ReadMemStats(&before)
@@ -158,6 +161,7 @@ func (c *crowd) start(i int) error {
 // until waits until every member knows, and tells how long it took them from now on.
 func (c *crowd) until(ctx context.Context, what string, knows func(*crowdNode) bool) (spread, error) {
 	began := time.Now()
+	seen := map[*crowdNode]*ring.Ring{} // that did not know yet: to look at one twice would be work that the members lack
 	waiting := slices.Clone(c.nodes)
 	var took []time.Duration
 	for len(waiting) > 0 {
@@ -165,6 +169,11 @@ func (c *crowd) until(ctx context.Context, what string, knows func(*crowdNode) b
 			return spread{}, fmt.Errorf("with %d members: not after %v: %s (%d don't know)", len(c.nodes), gossipTimeout, what, len(waiting))
 		}
 		waiting = slices.DeleteFunc(waiting, func(n *crowdNode) bool {
+			r := n.Ring()
+			if seen[n] == r {
+				return false
+			}
+			seen[n] = r
 			ok := knows(n)
 			if ok {
 				took = append(took, time.Since(began))

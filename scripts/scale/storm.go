@@ -8,6 +8,7 @@ import (
 	"time"
 
 	"github.com/ringside-edge/ringside/internal/admission"
+	"github.com/ringside-edge/ringside/internal/load"
 )
 
 // plan is one storm: who comes back, to what, and by which rules.
@@ -17,6 +18,7 @@ import (
 type plan struct {
 	Clients int           // of one router
 	Policy  bool          // clients keep to delays and to the backoff policy, and show their passes; else they come again as naively as can be
+	Resume  bool          // with Policy: they show the resume token of the session that they had too
 	Limits  bool          // the router limits addresses and admits
 	Shared  float64       // share of the clients that are behind a shared address
 	Behind  int           // clients of one shared address that come to this router
@@ -36,10 +38,11 @@ type host struct {
 	Handshake time.Duration // of processor time that a session costs to be opened, all of the chain
 	Refusal   time.Duration // likewise to be refused
 	Backlog   int           // connections that wait to be accepted; more get no answer
+	Cores     int           // of the router: so many times 2,000 connections are accepted per second at most
 }
 
 // step is what a storm is counted in.
-const step = 250 * time.Millisecond
+const step = load.Step
 
 // slice is what happened in one step of a storm.
 type slice struct {
@@ -58,12 +61,14 @@ type outcome struct {
 
 // What happens. Events carry the low bits of the attempt's number above these, so that those of earlier ones are known.
 const (
-	comes  uint8 = iota // a client begins an attempt
-	parsed              // the router has read its request
-	opened              // its handshake is through
-	late                // it has waited in the queue for too long
-	giveUp              // it waits no longer
-	knocks              // its system asks again, because the first time there was no answer
+	comes   uint8 = iota // a client begins an attempt
+	parsed               // the router has read its request
+	opened               // its handshake is through
+	late                 // it has waited in the queue for too long
+	giveUp               // it waits no longer
+	knocks               // its system asks again, because the first time there was no answer
+	accepts              // the router accepts the connection that has waited longest; who has no meaning
+	lags                 // the router looks how much its event loops lag; likewise
 
 	kindBits = 4
 	kindMask = 1<<kindBits - 1
@@ -98,7 +103,9 @@ type world struct {
 	clients []client
 	busy    time.Duration // until when the processors have work
 	idle    time.Duration // of the processors in the present second
-	pending int           // connections that are not read yet
+	pending int           // connections that are not accepted yet, and without limits those that are not read
+	backlog []visit       // connections that wait to be accepted, the oldest first
+	pacer   *admission.Pacer
 	open    int
 	limiter *admission.Limiter[int32]
 	door    *admission.Door
@@ -107,6 +114,15 @@ type world struct {
 	sum     []slice
 	cur     slice
 }
+
+// visit is one attempt of a client.
+type visit struct {
+	who    int32
+	number uint8
+}
+
+// acceptLag is the default of the router's setting.
+const acceptLag = 20 * time.Millisecond
 
 // origin is the moment 0, for what wants a time of day.
 //
@@ -118,6 +134,10 @@ func simulate(p plan) outcome {
 	w := &world{plan: p, rng: rand.New(rand.NewPCG(p.Seed, 1)), clients: make([]client, p.Clients), begun: make([]time.Duration, p.Clients)}
 	w.Door.Limit.Rand, w.Book.Rand = w.rng.Float64, w.rng.Float64
 	w.limiter, w.door, w.book = admission.NewLimiter[int32](p.Rate), admission.NewDoor(w.Door), admission.NewBook(w.Book)
+	if p.Limits {
+		w.pacer = admission.NewPacer(acceptLag, admission.LeastAccept, admission.MostAccept*float64(p.Host.Cores))
+		w.agenda.plan(admission.LagEvery, lags, 0)
+	}
 	shared := int(p.Shared * float64(p.Clients))
 	for i := range w.clients {
 		c := &w.clients[i]
@@ -158,8 +178,15 @@ func (w *world) happen(e event) {
 	switch {
 	case kind == comes:
 		w.comes(who, c)
+	case kind == accepts:
+		w.accept()
+	case kind == lags:
+		w.pacer.Lagged(max(0, w.busy-w.now))
+		w.agenda.plan(w.now+admission.LagEvery, lags, 0)
 	case kind == parsed:
-		w.pending--
+		if !w.Limits {
+			w.pending--
+		}
 		if present && c.state == connecting {
 			w.parsed(who, c)
 		}
@@ -202,7 +229,23 @@ func (w *world) knock(who int32, c *client, again time.Duration) {
 		return
 	}
 	w.pending++
-	w.later(w.work(w.Host.Refusal), parsed, who) // to read a request costs what a refusal does, but for the answer
+	if w.pacer == nil {
+		w.later(w.work(w.Host.Refusal), parsed, who) // to read a request costs what a refusal does, but for the answer
+		return
+	}
+	if w.backlog = append(w.backlog, visit{who, c.number}); len(w.backlog) == 1 {
+		w.agenda.plan(w.now+w.pacer.Wait(origin.Add(w.now)), accepts, 0)
+	}
+}
+
+// accept takes the connection that has waited longest. Whose client has given up costs as much.
+func (w *world) accept() {
+	v := w.backlog[0]
+	if w.backlog = w.backlog[1:]; len(w.backlog) > 0 {
+		w.agenda.plan(w.now+w.pacer.Wait(origin.Add(w.now)), accepts, 0)
+	}
+	w.pending--
+	w.agenda.plan(w.work(w.Host.Refusal), parsed|v.number<<kindBits, v.who)
 }
 
 func (w *world) parsed(who int32, c *client) {
@@ -214,8 +257,8 @@ func (w *world) parsed(who int32, c *client) {
 	switch {
 	case c.pass && w.now <= c.until:
 		class = admission.Reserved
-	case w.Policy:
-		class = admission.Resume // with the pass of the session that it had
+	case w.Policy && w.Resume:
+		class = admission.Resume
 	case !w.limiter.Allow(origin.Add(w.now), c.address):
 		w.refuse(who, c)
 		return
@@ -317,11 +360,24 @@ func summarize(p plan, sum []slice) outcome {
 	return o
 }
 
-func (o outcome) String() string {
-	most, attempts, busy := 0, 0, 0.0
+// Attempts are how often a client has tried, in the mean.
+func (o outcome) Attempts() float64 {
+	n := 0
 	for _, s := range o.Steps {
-		most, attempts, busy = max(most, s.Attempts), attempts+s.Attempts, max(busy, s.Busy)
+		n += s.Attempts
 	}
-	return fmt.Sprintf("half back after %v, 99 %% %v, all %v; %.1f attempts each, %d/s at most; busy %.0f %% at most",
-		o.Back[0], o.Back[1], o.Back[2], float64(attempts)/float64(o.Plan.Clients), most*int(time.Second/step), 100*busy)
+	return float64(n) / float64(o.Plan.Clients)
+}
+
+// Peak is how many attempts there were at most in a second.
+func (o outcome) Peak() int {
+	most := 0
+	for _, s := range o.Steps {
+		most = max(most, s.Attempts)
+	}
+	return most * int(time.Second/step)
+}
+
+func (o outcome) String() string {
+	return fmt.Sprintf("half back after %v, 99 %% %v, all %v; %.1f attempts each, %d/s at most", o.Back[0], o.Back[1], o.Back[2], o.Attempts(), o.Peak())
 }

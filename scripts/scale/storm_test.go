@@ -38,7 +38,7 @@ func TestAgenda(t *testing.T) {
 func TestStorm(t *testing.T) {
 	f := func(policy, limits bool) (attempts int) {
 		t.Helper()
-		p := usual(5000, host{Handshake: 400 * time.Microsecond, Refusal: 60 * time.Microsecond, Backlog: 4096})
+		p := usual(5000, host{Handshake: 400 * time.Microsecond, Refusal: 60 * time.Microsecond, Backlog: 4096, Cores: 2})
 		p.Policy, p.Limits = policy, limits
 		o := simulate(p)
 		opened, refused, abandoned := 0, 0, 0

@@ -8,18 +8,17 @@ package main
 
 import (
 	"context"
-	"encoding/json"
+	"errors"
 	"flag"
 	"fmt"
-	"io"
 	"os"
-	"os/exec"
 	"os/signal"
-	"strconv"
 	"strings"
 	"syscall"
 	"time"
 
+	"github.com/ringside-edge/ringside/internal/load"
+	"github.com/ringside-edge/ringside/internal/progress"
 	"github.com/ringside-edge/ringside/internal/testcluster"
 )
 
@@ -32,9 +31,9 @@ type options struct {
 }
 
 func main() {
-	if len(os.Args) > 1 && os.Args[1] == "crowd" {
-		if err := crowd(os.Args[2:]); err != nil {
-			fmt.Fprintln(os.Stderr, "storm: crowd:", err)
+	if len(os.Args) == 2 && os.Args[1] == workerArg {
+		if err := load.RunWorker(os.Stdin, os.Stdout); err != nil {
+			fmt.Fprintln(os.Stderr, "storm: clients:", err)
 			os.Exit(1)
 		}
 		return
@@ -49,8 +48,10 @@ func main() {
 	flag.StringVar(&o.out, "out", "", "file to write the results to; empty for none")
 	flag.Parse()
 	ctx, stop := signal.NotifyContext(context.Background(), syscall.SIGINT, syscall.SIGTERM)
-	err := run(ctx, o)
+	show := progress.NewSteps()
+	err := run(ctx, o, show)
 	stop()
+	show.End(err)
 	if err != nil {
 		fmt.Fprintln(os.Stderr, "storm:", err)
 		os.Exit(1)
@@ -63,7 +64,7 @@ func off() []string { return []string{"--per-ip-rate=0", "--handshakes=0", "--ac
 // on makes loopback count as a client like any other.
 func on() []string { return []string{"--per-ip-allow=192.0.2.1"} }
 
-func run(ctx context.Context, o options) error {
+func run(ctx context.Context, o options, show *progress.Steps) error {
 	dir, err := os.MkdirTemp("", "ringside-storm-")
 	if err != nil {
 		return err
@@ -75,7 +76,7 @@ func run(ctx context.Context, o options) error {
 		}
 	}
 	var rows []string
-	for _, s := range []struct {
+	scenarios := []struct {
 		name  string
 		flags []string
 		heed  bool
@@ -83,12 +84,15 @@ func run(ctx context.Context, o options) error {
 		{"limits on, clients that listen", on(), true},
 		{"limits on, naive clients", on(), false},
 		{"limits off, naive clients", off(), false},
-	} {
+	}
+	show.Of(len(scenarios))
+	for _, s := range scenarios {
+		show.Next("%s", s.name)
 		row, err := scenario(ctx, o, dir, s.name, s.flags, s.heed)
 		if err != nil {
 			return fmt.Errorf("%s: %w", s.name, err)
 		}
-		fmt.Println(row)
+		fmt.Fprintln(show.Over(os.Stdout), row)
 		rows = append(rows, row)
 	}
 	return report(o, rows)
@@ -100,44 +104,67 @@ func scenario(ctx context.Context, o options, dir, name string, flags []string, 
 	if err != nil {
 		return "", err
 	}
-	defer func() { s.end(err) }()
-	st, err := stand(ctx, routers, o.standing)
+	defer func() { s.End(err) }()
+	standing, err := s.stand(ctx, routers)
 	if err != nil {
 		return "", err
 	}
-	defer st.end()
-	crowds, err := s.crowds(ctx, routers, heed)
+	defer standing.Stop() //nolint:errcheck // it has said what is wrong
+	crowd, err := load.NewFleet(o.processes, load.Spawn(niceness, workerArg))
 	if err != nil {
 		return "", err
 	}
-	pub := publish(ctx, s.Nodes[0].Admin, o.rate)
-	defer pub.end()
+	defer crowd.Stop() //nolint:errcheck // likewise
+	comers, err := spec(routers, heed)
+	if err != nil {
+		return "", err
+	}
+	press, err := load.NewPress(load.PressConfig{URL: "http://" + s.Nodes[0].Admin, Template: comers.Template, Topics: []string{topic}, Size: messageSize})
+	if err != nil {
+		return "", err
+	}
+	defer press.Close()
+	published, cancel := context.WithCancel(ctx)
+	done := make(chan error, 1)
+	if err := standing.Reset(press.Run, false); err != nil {
+		cancel()
+		return "", err
+	}
+	go func() {
+		b, err := press.Publish(published, o.rate, o.window+time.Hour, false)
+		if err == nil {
+			err = b.Err()
+		}
+		done <- err
+	}()
+	before, all, during, err := watch(ctx, o, standing, crowd, comers, press)
+	cancel()
+	if err = errors.Join(err, <-done); err != nil {
+		return "", err
+	}
+	average, err := os.ReadFile("/proc/loadavg")
+	if err != nil {
+		return "", err
+	}
+	return fmt.Sprintf("| %s | %d | %s | %s | %d | %d | %s | %s | %s | %d | %s |", name, all.Open, when(all, 50), when(all, 100), load.Busiest(all.Slices),
+		all.Attempts().Attempts, millis(before, 99), millis(during, 99), millis(during, 100), during.Lost, strings.Fields(string(average))[0]), nil
+}
+
+// watch lets the crowd loose, and looks at what stands before and during that.
+func watch(ctx context.Context, o options, standing, crowd *load.Fleet, comers load.Spec, press *load.Press) (before, all, during load.Totals, err error) {
 	wait(ctx, 5*time.Second)
-	before := st.take()
-	for _, c := range crowds {
-		if _, err := io.WriteString(c.in, "go\n"); err != nil {
-			return "", err
-		}
+	if before, err = standing.Stats(true); err != nil {
+		return before, all, during, err
 	}
-	var all outcome
-	for _, c := range crowds {
-		var one outcome
-		if err := json.NewDecoder(c.out).Decode(&one); err != nil {
-			return "", fmt.Errorf("a process of clients: %w", err)
-		}
-		all.add(one)
+	if err = standing.Reset(press.Run, false); err != nil {
+		return before, all, during, err
+	}
+	if all, err = come(ctx, crowd, comers, o); err != nil {
+		return before, all, during, err
 	}
 	wait(ctx, time.Second)
-	during := st.take()
-	if pub.failed.Load() > 0 {
-		return "", fmt.Errorf("%d messages could not be published", pub.failed.Load())
-	}
-	load, err := os.ReadFile("/proc/loadavg")
-	if err != nil {
-		return "", err
-	}
-	return fmt.Sprintf("| %s | %d | %s | %s | %d | %d | %s | %s | %s | %d | %s |", name, all.In, all.when(0.5), all.when(1), all.busiest(),
-		all.Attempts, before.p99, during.p99, during.worst, st.closed.Load(), strings.Fields(string(load))[0]), nil
+	during, err = standing.Stats(true)
+	return before, all, during, errors.Join(err, ctx.Err())
 }
 
 func report(o options, rows []string) error {
@@ -161,8 +188,7 @@ cores, the clients with a lower priority: the load average is of both.
 // stage is the cluster of a scenario.
 type stage struct {
 	*testcluster.Stage
-	o     options
-	procs []*exec.Cmd
+	o options
 }
 
 const routers = 3
@@ -170,7 +196,7 @@ const routers = 3
 // begin starts the routers, and two gateways, and waits until all routers have them.
 func begin(ctx context.Context, o options, dir string, flags []string) (s *stage, addrs []string, err error) {
 	s = &stage{o: o}
-	if s.Stage, err = testcluster.NewStage(ctx, o.binary, dir); err != nil {
+	if s.Stage, err = testcluster.NewStage(ctx, o.binary, dir, false); err != nil {
 		return nil, nil, err
 	}
 	defer func() {
@@ -199,45 +225,28 @@ func begin(ctx context.Context, o options, dir string, flags []string) (s *stage
 	return s, addrs, nil
 }
 
-// process is a process of clients.
-type process struct {
-	in  io.WriteCloser
-	out io.Reader
-}
+const (
+	topic       = "standing"
+	messageSize = 60
+)
 
-func (s *stage) crowds(ctx context.Context, addrs []string, heed bool) (list []process, err error) {
-	self, err := os.Executable()
+// stand opens the sessions that were there before the storm.
+func (s *stage) stand(ctx context.Context, addrs []string) (*load.Fleet, error) {
+	t, err := load.FindTemplate("ringside")
 	if err != nil {
 		return nil, err
 	}
-	each := s.o.clients / s.o.processes
-	for i := range s.o.processes {
-		c := exec.CommandContext(ctx, self, "crowd", "-routers", strings.Join(addrs, ","), "-first", strconv.Itoa(i*each),
-			"-clients", strconv.Itoa(each), "-heed="+strconv.FormatBool(heed), "-window", s.o.window.String())
-		c.Stderr = os.Stderr
-		var p process
-		if p.in, err = c.StdinPipe(); err != nil {
-			return nil, err
-		}
-		if p.out, err = c.StdoutPipe(); err != nil {
-			return nil, err
-		}
-		if err := c.Start(); err != nil {
-			return nil, err
-		}
-		s.procs = append(s.procs, c)
-		list = append(list, p)
+	f, err := load.NewFleet(load.Processes(s.o.standing), load.Spawn(0, workerArg))
+	if err != nil {
+		return nil, err
 	}
-	return list, nil
-}
-
-// end ends the clients and the cluster.
-func (s *stage) end(err error) {
-	for _, c := range s.procs {
-		_ = c.Process.Kill()
-		_ = c.Wait()
+	source := load.Loopback(1) // none of the crowd's addresses
+	source.Shared, source.Behind = s.o.standing, 1
+	err = f.Open(ctx, load.Spec{Template: t, Targets: addrs, Topics: []string{topic}, Dialers: 1, Back: load.Obedient, Source: source}, s.o.standing)
+	if err != nil {
+		return nil, errors.Join(err, f.Stop())
 	}
-	s.End(err)
+	return f, nil
 }
 
 // wait lets the cluster run for a while.

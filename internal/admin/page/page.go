@@ -1,72 +1,99 @@
-// Package page is the page that `ringside dev` serves at /: a scoreboard that follows a topic, publishes to it and
-// shows where it is placed. It is also the smallest example of a client: see static/client.js.
+// Package page is the page that `ringside dev` serves at /: a live final that goes on while gateways are killed and drained under
+// it, beside a plain WebSocket that just reconnects, and a form to follow and publish by hand. It is also the smallest example of a
+// client: see static/client.js.
 //
 // The files are embedded and served as they are: no build step, nothing from another host.
 package page
 
 import (
 	"embed"
-	"encoding/json"
 	"fmt"
-	"io/fs"
 	"net"
 	"net/http"
-	"path"
 	"regexp"
+
+	"github.com/ringside-edge/ringside/internal/webfiles"
 )
 
 //go:embed static
 var static embed.FS
 
-// types are the media types of the page's files.
-var types = map[string]string{
-	".html": "text/html; charset=utf-8",
-	".js":   "text/javascript; charset=utf-8",
-	".css":  "text/css; charset=utf-8",
-	".svg":  "image/svg+xml",
+// Stage is the development cluster as its page knows it. Its functions don't block and are safe for concurrent use.
+type Stage struct {
+	Topic string                   // of the match; empty when none is played
+	Kill  func(shard string) error // ends a gateway as kill -9 does
+	Crowd func() Crowd
+}
+
+// Crowd is what the viewers beside the page have counted, all together.
+type Crowd struct {
+	Viewers  int64 `json:"viewers"` // connected at present
+	Received int64 `json:"received"`
+	Lost     int64 `json:"lost"`
+	Repeated int64 `json:"repeated"`
+	Returns  int64 `json:"returns"` // connections that ended, and were made anew
 }
 
 // hostname is what a Host header may name for us to repeat it.
 var hostname = regexp.MustCompile(`^([A-Za-z0-9.-]{1,253}|[0-9a-fA-F:.]{2,45})$`)
 
-// New makes the handler for / and the files of the page. router is the host:port of the router's public port.
-func New(router string) (http.Handler, error) {
+// gateways is where the page may connect to past the router, to show what is lost without it.
+const gateways = "ws://127.0.0.1:*"
+
+// New makes the handler for /, the files of the page, and what it asks for:
+//
+//	GET  /page.json            {"connect","topic"}: where to connect to, and what is played
+//	GET  /stage.json           what the crowd has counted
+//	POST /stage/kill?shard=g1  kills a gateway
+//
+// router is the host:port of the router's public port.
+func New(router string, stage Stage) (http.Handler, error) {
 	host, port, err := net.SplitHostPort(router)
 	if err != nil {
 		return nil, fmt.Errorf("page: router address %q: %w", router, err)
 	}
-	files, err := fs.Sub(static, "static")
+	dir, err := webfiles.Sub(static, "static")
 	if err != nil {
 		return nil, err
 	}
+	files := webfiles.Files{Dir: dir, Base: "/"}
 	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
 		connect := "ws://" + net.JoinHostPort(seenAs(r.Host, host), port)
-		h := w.Header()
-		h.Set("Content-Security-Policy", "default-src 'none'; script-src 'self'; style-src 'self'; img-src 'self'; connect-src 'self' "+
-			connect+"; base-uri 'none'; form-action 'none'; frame-ancestors 'none'")
-		h.Set("Referrer-Policy", "no-referrer")
-		h.Set("Cache-Control", "no-cache")
-		if r.Method != http.MethodGet && r.Method != http.MethodHead {
-			h.Set("Allow", "GET, HEAD")
-			problem(w, http.StatusMethodNotAllowed, "method", "the page takes GET, HEAD")
-			return
-		}
-		name := path.Base(r.URL.Path)
+		webfiles.Headers(w.Header(), connect, gateways)
 		switch r.URL.Path {
-		case "/":
-			name = "index.html"
+		case "/stage/kill":
+			stage.serveKill(w, r)
 		case "/page.json":
-			writeJSON(w, http.StatusOK, map[string]string{"connect": connect})
-			return
+			serveValue(w, r, map[string]string{"connect": connect, "topic": stage.Topic})
+		case "/stage.json":
+			serveValue(w, r, stage.Crowd())
+		default:
+			files.ServeHTTP(w, r)
 		}
-		text, err := fs.ReadFile(files, name)
-		if err != nil || r.URL.Path != "/" && r.URL.Path != "/"+name {
-			problem(w, http.StatusNotFound, "not_found", "the page has no such file")
-			return
-		}
-		h.Set("Content-Type", types[path.Ext(name)])
-		_, _ = w.Write(text) // the client has gone when it fails
 	}), nil
+}
+
+func (s *Stage) serveKill(w http.ResponseWriter, r *http.Request) {
+	if r.Method != http.MethodPost {
+		w.Header().Set("Allow", "POST")
+		webfiles.Problem(w, http.StatusMethodNotAllowed, "method", "/stage/kill takes POST")
+		return
+	}
+	shard := r.URL.Query().Get("shard")
+	if err := s.Kill(shard); err != nil {
+		webfiles.Problem(w, http.StatusConflict, "not_there", err.Error())
+		return
+	}
+	webfiles.JSON(w, http.StatusOK, map[string]string{"killed": shard})
+}
+
+func serveValue(w http.ResponseWriter, r *http.Request, v any) {
+	if r.Method != http.MethodGet && r.Method != http.MethodHead {
+		w.Header().Set("Allow", "GET, HEAD")
+		webfiles.Problem(w, http.StatusMethodNotAllowed, "method", r.URL.Path+" takes GET, HEAD")
+		return
+	}
+	webfiles.JSON(w, http.StatusOK, v)
 }
 
 // seenAs is the router's host as the browser can reach it: router and page are one process, so that it is the host
@@ -77,14 +104,4 @@ func seenAs(requested, fallback string) string {
 		return fallback
 	}
 	return host
-}
-
-func problem(w http.ResponseWriter, status int, reason, message string) {
-	writeJSON(w, status, map[string]string{"error": reason, "message": message})
-}
-
-func writeJSON(w http.ResponseWriter, status int, v map[string]string) {
-	w.Header().Set("Content-Type", "application/json")
-	w.WriteHeader(status)
-	_ = json.NewEncoder(w).Encode(v) // the client has gone when it fails
 }

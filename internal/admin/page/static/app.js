@@ -1,281 +1,202 @@
-// The page: what a Client hears goes to the scoreboard and the list, what /ring says into the table.
+// The page: the match as the client hears it, what the cluster says of it, and what is done to the cluster.
 
-import { Client, publish } from '/client.js';
+import { Chart } from '/chart.js';
+import { Client } from '/client.js';
+import { Plain } from '/plain.js';
+import { Tally } from '/tally.js';
+import { Try } from '/try.js';
 
 const $ = (id) => document.getElementById(id);
-const shown = 200; // messages kept in the list
-const lookEvery = 1000; // ms between two looks at the ring
-const playEvery = 900; // ms between two events of a match that plays by itself
+const every = 500; // ms between two looks at the cluster
 
-let client = null;
-let base = '';
-let score = [0, 0];
-let counts = { received: 0, connections: 0, replayed: 0, gaps: 0 };
-let liveSince = 0; // when the connection that stands was welcomed
-let waitingUntil = 0;
-let playing = 0;
+let topic = '';
+let cluster = null; // the latest answer of /cluster
+let serving = ''; // the gateway that serves the match
+let busy = false; // something is being broken
+let connections = 0;
+let plainConnections = 0;
 
-// ---- connection ----
-
-function follow(topic) {
-  client?.stop();
-  score = [0, 0];
-  counts = { received: 0, connections: 0, replayed: 0, gaps: 0 };
-  $('messages').replaceChildren();
-  $('empty').hidden = false;
-  $('told').textContent = 'Nothing has happened yet.';
-  $('curl').textContent = `curl -X POST ${location.origin}/publish/${encodeURIComponent(topic)} -d '{"score":"1:0"}'`;
-  showScore();
-  showCounts();
-  client = new Client(base, topic);
-  client.addEventListener('state', (e) => showState(e.detail));
-  client.addEventListener('welcome', () => {
-    counts.connections++;
-    liveSince = Date.now();
-    showCounts();
-  });
-  client.addEventListener('heartbeat', showCounts);
-  client.addEventListener('fresh', ({ detail: { stale } }) => {
-    const pill = $('state');
-    pill.dataset.state = stale ? 'stale' : 'live';
-    pill.textContent = stale ? 'stale' : 'live';
-    if (stale) $('told').textContent = 'The connection is fine, but nothing newer can be vouched for: this may be out of date.';
-  });
-  client.addEventListener('message', (e) => onMessage(e.detail));
-  client.addEventListener('gap', (e) => onGap(e.detail));
-  setPaused(false);
-  client.start();
-  look();
-}
-
-function setPaused(paused) {
-  $('pause').setAttribute('aria-pressed', paused);
-  $('pause').textContent = paused ? 'Connect' : 'Disconnect';
-}
-
-function showState({ state, until }) {
-  waitingUntil = state === 'waiting' ? until : 0;
-  const pill = $('state');
-  pill.dataset.state = state;
-  pill.textContent = { live: 'live', connecting: 'connecting', stopped: 'disconnected', waiting: 'reconnecting' }[state];
-  countDown();
-}
-
-// countDown shows how long it is until the next connection.
-function countDown() {
-  if (!waitingUntil) return;
-  const left = Math.max(0, waitingUntil - performance.now());
-  $('state').textContent = `back in ${(left / 1000).toFixed(1)} s`;
-  setTimeout(countDown, 100);
-}
-
-// ---- messages ----
-
-function onMessage(m) {
-  counts.received++;
-  // An entry that is older than the connection that brought it was replayed.
-  const at = Number(m.id.split('-')[1]);
-  const replayed = counts.connections > 1 && at < liveSince;
-  if (replayed) counts.replayed++;
-  const data = m.data;
-  const found = typeof data?.score === 'string' && /^(\d{1,3}):(\d{1,3})$/.exec(data.score);
-  if (found) {
-    score = [Number(found[1]), Number(found[2])];
-    showScore(data.team);
-  }
-  $('told').textContent = tell(data);
-  addRow(m.id, typeof data === 'string' && !m.encoding ? data : JSON.stringify(data), replayed ? 'replayed' : '');
-  showCounts();
-}
-
-// tell says in a sentence what a message is about.
-function tell(data) {
-  if (typeof data?.text === 'string') return data.text;
-  if (data?.team) return `Goal for ${data.team === 'home' ? 'Home' : 'Away'}! It stands ${data.score}.`;
-  if (data?.score) return `It stands ${data.score}.`;
-  return typeof data === 'string' ? data : JSON.stringify(data);
-}
-
-function onGap(gap) {
-  counts.gaps++;
-  addRow(gap.position, `messages after ${gap.after} are lost: ${gap.reason}`, 'gap');
-  showCounts();
-}
-
-function addRow(position, text, tag) {
-  const row = document.createElement('li');
-  const id = document.createElement('code');
-  id.textContent = position;
-  const body = document.createElement('span');
-  body.textContent = text.length > 2000 ? text.slice(0, 2000) + '…' : text;
-  row.append(body, id);
-  if (tag) {
-    row.className = tag;
-    const label = document.createElement('em');
-    label.textContent = tag;
-    row.append(label);
-  }
-  const list = $('messages');
-  list.prepend(row);
-  while (list.childElementCount > shown) list.lastElementChild.remove();
-  $('empty').hidden = true;
-}
-
-function showScore(team) {
-  $('home').textContent = score[0];
-  $('away').textContent = score[1];
-  $('home').classList.remove('goal');
-  $('away').classList.remove('goal');
-  if (team !== 'home' && team !== 'away') return;
-  void $(team).offsetWidth; // so that the animation begins again
-  $(team).classList.add('goal');
-}
-
-function showCounts() {
-  for (const [name, n] of Object.entries(counts)) $(name).textContent = n;
-  $('position').textContent = client?.position || '–';
-}
-
-// ---- publishing ----
-
-async function send(payload) {
-  try {
-    const { position, slot } = await publish(client.topic, payload);
-    $('published').textContent = `Published at ${position}, slot ${slot}.`;
-    $('published').classList.remove('bad');
-  } catch (err) {
-    $('published').textContent = `Not published: ${err.message}`;
-    $('published').classList.add('bad');
-  }
-}
-
-function goal(team) {
-  const next = team === 'home' ? [score[0] + 1, score[1]] : [score[0], score[1] + 1];
-  return send(JSON.stringify({ score: next.join(':'), team }));
-}
-
-const scenes = ['A long ball forward.', 'Corner.', 'Saved!', 'Just wide.', 'A yellow card.', 'Off the post!', 'Substitution.', 'Free kick, close to the box.'];
-
-// play publishes an event, as a match would.
-function play() {
-  if (Math.random() < 0.2) goal(Math.random() < 0.55 ? 'home' : 'away');
-  else send(JSON.stringify({ text: scenes[Math.floor(Math.random() * scenes.length)] }));
-}
-
-// ---- the ring ----
-
-async function look() {
-  if (document.hidden || !client) return;
-  try {
-    const topic = client.topic;
-    const [ring, place] = await Promise.all([getJSON('/ring'), getJSON('/ring?topic=' + encodeURIComponent(topic))]);
-    if (topic === client.topic) showRing(ring, place);
-  } catch {
-    $('place').textContent = 'The admin port does not answer.';
-  }
-}
+const tally = new Tally();
+const plainTally = new Tally();
+let chart = null;
+let plainChart = null;
+let plain = null;
 
 async function getJSON(path) {
-  const response = await fetch(path);
+  const response = await fetch(path, { signal: AbortSignal.timeout(5000) });
   if (!response.ok) throw new Error(`status ${response.status}`);
   return response.json();
 }
 
-function showRing(ring, place) {
-  $('place').replaceChildren(
-    strong(place.topic), ' is in slot ', strong(place.slot), ', stream ', code(place.stream), ', and ',
-    ...(place.owner ? ['is served by ', strong(place.owner)] : ['nobody serves it']),
-    ...(place.preference.length > 1 ? [`; then ${place.preference.slice(1).join(', ')}`] : []), '.');
-  const gateways = ring.members.filter((m) => m.role === 'gateway');
-  const active = gateways.filter((m) => m.slots > 0);
-  $('shares').replaceChildren(...active.map((m) => {
-    const share = document.createElement('span');
-    share.textContent = `${m.id} ${m.slots}`;
-    share.style.flexGrow = m.slots;
-    share.className = `c${gateways.indexOf(m) % 6}` + (m.id === place.owner ? ' owner' : '');
-    return share;
-  }));
-  $('shares').setAttribute('aria-label', active.map((m) => `${m.id} owns ${m.slots} of ${ring.slots} slots`).join(', '));
-  const rows = $('members');
-  const focused = document.activeElement?.dataset?.drain;
-  rows.replaceChildren(...ring.members.map((m) => memberRow(m, place.owner)));
-  if (focused) rows.querySelector(`[data-drain="${CSS.escape(focused)}"]`)?.focus();
+const number = (n) => n.toLocaleString('en');
+const pause = (ms) => (ms < 1000 ? `${Math.round(ms)} ms` : `${(ms / 1000).toFixed(1)} s`);
+
+// ---- the match ----
+
+function follow(base) {
+  chart = new Chart($('chart'));
+  const client = new Client(base, topic, { viewers: true });
+  client.addEventListener('state', ({ detail: { state } }) => {
+    pill('state', state);
+    if (state !== 'live') $('viewers').textContent = '–';
+  });
+  client.addEventListener('viewers', ({ detail }) => { $('viewers').textContent = number(detail.count); });
+  client.addEventListener('fresh', ({ detail: { stale } }) => pill('state', stale ? 'stale' : 'live'));
+  client.addEventListener('welcome', () => {
+    connections++;
+    showTally('', tally, connections);
+  });
+  client.addEventListener('message', ({ detail: m }) => onMessage(m.data));
+  client.addEventListener('gap', () => showTally('', tally, connections)); // the numbers tell what was in it
+  client.start();
 }
 
-function memberRow(m, owner) {
-  const row = document.createElement('tr');
-  if (m.id === owner) row.className = 'owner';
-  const name = document.createElement('th');
-  name.scope = 'row';
-  name.textContent = m.id;
-  row.append(name, cell(m.state, m.state), cell(m.role === 'gateway' ? m.slots : '–', 'number'),
-    cell(m.load, 'number'), cell(m.addr, 'address'));
-  const action = document.createElement('td');
-  if (m.role === 'gateway' && m.state === 'active' && !m.static) {
-    const button = document.createElement('button');
-    button.textContent = 'Drain';
-    button.dataset.drain = m.id;
-    button.setAttribute('aria-label', `Drain ${m.id}`);
-    action.append(button);
+function onMessage(m) {
+  if (typeof m?.seq !== 'number') return;
+  const lost = tally.lost;
+  if (tally.take(m)) {
+    chart.add(m.chance, tally.lost > lost);
+    $('home').textContent = m.home;
+    $('away').textContent = m.away;
+    $('minute').textContent = m.minute;
+    $('chance').textContent = `${m.chance.toFixed(1)} %`;
+    if (m.text) $('told').textContent = m.text;
+    if (m.goal === 'home' || m.goal === 'away') celebrate(m.goal);
   }
-  row.append(action);
-  return row;
+  showTally('', tally, connections);
 }
 
-function cell(text, className) {
-  const td = document.createElement('td');
-  td.textContent = text;
-  if (className) td.className = className;
-  return td;
+function celebrate(team) {
+  $(team).classList.remove('goal');
+  void $(team).offsetWidth; // so that the animation begins again
+  $(team).classList.add('goal');
 }
 
-function strong(text) {
-  const el = document.createElement('strong');
-  el.textContent = text;
-  return el;
+function showTally(prefix, t, n) {
+  const facts = { received: number(t.received), lost: number(t.lost), repeated: number(t.repeated), connections: number(n), pause: t.pause ? pause(t.pause) : '–' };
+  for (const [name, text] of Object.entries(facts)) $(prefix + name).textContent = text;
+  for (const name of ['lost', 'repeated']) $(prefix + name).classList.toggle('bad', t[name] > 0);
 }
 
-function code(text) {
-  const el = document.createElement('code');
-  el.textContent = text;
-  return el;
+function pill(id, state) {
+  $(id).dataset.state = state;
+  $(id).textContent = { live: 'live', connecting: 'connecting', stopped: 'disconnected', waiting: 'reconnecting', stale: 'stale' }[state];
 }
+
+// ---- the plain WebSocket beside it ----
+
+function compare() {
+  plainChart = new Chart($('plain-chart'));
+  plain = new Plain(topic, addresses);
+  plain.addEventListener('state', ({ detail }) => {
+    pill('plain-state', detail);
+    $('plain-on').textContent = plain.on || 'none at present';
+  });
+  plain.addEventListener('open', () => plainConnections++);
+  plain.addEventListener('moved', () => plainTally.again()); // it changed because we wanted it to: that is not held against it
+  plain.addEventListener('message', ({ detail: m }) => {
+    const lost = plainTally.lost;
+    if (plainTally.take(m)) plainChart.add(m.chance, plainTally.lost > lost);
+    showTally('plain-', plainTally, plainConnections);
+  });
+  plain.start();
+}
+
+// addresses are the gateways that are active, the one that serves the match first.
+function addresses() {
+  const active = cluster.members.filter((m) => m.role === 'gateway' && m.state === 'active' && !m.static && !m.problem);
+  return active.sort((a, b) => (b.id === serving) - (a.id === serving)).map(({ id, addr }) => ({ id, addr }));
+}
+
+// ---- the cluster ----
+
+async function look() {
+  if (!document.hidden) {
+    try {
+      const [answer, crowd] = await Promise.all([getJSON('/cluster'), getJSON('/stage.json')]);
+      cluster = answer;
+      showCluster();
+      showCrowd(crowd);
+    } catch {
+      // The match goes on; this is shown again when it answers.
+    }
+  }
+  setTimeout(look, every);
+}
+
+function showCluster() {
+  const gateways = cluster.members.filter((m) => m.role === 'gateway');
+  const viewers = gateways.map((m) => ({ id: m.id, n: m.node?.gateway?.hottest.find((h) => h.topic === topic)?.sessions ?? 0 }));
+  const most = viewers.sort((a, b) => b.n - a.n)[0];
+  serving = most?.n > 0 ? most.id : '';
+  $('serving').textContent = serving || 'nobody at this moment';
+  const active = gateways.filter((m) => m.state === 'active' && m.node);
+  const can = serving !== '' && active.length > 1 && active.some((m) => m.id === serving) && !busy;
+  for (const id of ['kill', 'drain']) {
+    if ($(id).disabled === can) $(id).setAttribute('aria-disabled', String(!can));
+    $(id).disabled = !can;
+  }
+  const list = $('gateways');
+  const key = (m) => `${m.id}: ${m.problem ? 'gone' : m.state}${m.node ? `, ${number(m.node.sessions)} ${m.node.sessions === 1 ? 'session' : 'sessions'}` : ''}`;
+  const texts = gateways.map(key);
+  if ([...list.children].map((e) => e.textContent).join('\n') === texts.join('\n')) return;
+  list.replaceChildren(...gateways.map((m, i) => {
+    const li = document.createElement('li');
+    li.className = m.problem ? 'gone' : m.state;
+    li.textContent = texts[i];
+    return li;
+  }));
+}
+
+function showCrowd(c) {
+  $('crowd-size').textContent = c.viewers ? number(c.viewers) : 'other';
+  $('crowd-received').textContent = number(c.received);
+  $('crowd-returns').textContent = number(c.returns);
+  for (const name of ['lost', 'repeated']) {
+    $(`crowd-${name}`).textContent = number(c[name]);
+    $(`crowd-${name}`).classList.toggle('bad', c[name] > 0);
+  }
+}
+
+// breakIt does something to the gateway that serves the match, with the plain WebSocket standing on it too.
+async function breakIt(path, done) {
+  const victim = serving;
+  busy = true;
+  showCluster();
+  try {
+    await plain.standOn(addresses().find((a) => a.id === victim));
+    const response = await fetch(`${path}?${new URLSearchParams({ shard: victim })}`, { method: 'POST' });
+    if (!response.ok) throw new Error((await response.json()).message);
+    chart.mark();
+    plainChart.mark();
+    $('did').textContent = `${done} ${victim}.`;
+  } catch (err) {
+    $('did').textContent = `Not done: ${err.message}.`;
+  }
+  setTimeout(() => { busy = false; }, 2000);
+}
+
+$('kill').addEventListener('click', () => breakIt('/stage/kill', 'Killed'));
+$('drain').addEventListener('click', () => breakIt('/drain', 'Draining'));
 
 // ---- begin ----
 
-$('follow').addEventListener('submit', (e) => {
-  e.preventDefault();
-  const topic = $('topic').value;
-  history.replaceState(null, '', '#' + encodeURIComponent(topic));
-  follow(topic);
-});
-$('pause').addEventListener('click', () => {
-  const paused = $('pause').getAttribute('aria-pressed') !== 'true';
-  setPaused(paused);
-  if (paused) client.stop(); else client.start();
-});
-$('publish').addEventListener('submit', (e) => {
-  e.preventDefault();
-  send($('data').value);
-});
-document.querySelectorAll('[data-goal]').forEach((b) => b.addEventListener('click', () => goal(b.dataset.goal)));
-$('play').addEventListener('click', () => {
-  clearInterval(playing);
-  playing = playing ? 0 : setInterval(play, playEvery);
-  $('play').setAttribute('aria-pressed', playing !== 0);
-  $('play').textContent = playing ? 'Stop the match' : 'Play a match';
-  if (playing) play();
-});
-$('members').addEventListener('click', async (e) => {
-  const id = e.target.dataset.drain;
-  if (!id) return;
-  e.target.disabled = true;
-  await fetch('/drain?shard=' + encodeURIComponent(id), { method: 'POST' }).catch(() => {});
-  look();
-});
-
 const page = await getJSON('/page.json');
-base = page.connect;
+topic = page.topic;
+const own = new Try(page.connect);
+if (topic) {
+  cluster = await getJSON('/cluster');
+  follow(page.connect);
+  compare();
+  look();
+} else {
+  document.querySelectorAll('.match').forEach((e) => { e.hidden = true; });
+  pill('state', 'stopped');
+  $('state').textContent = 'no match';
+}
+if (!topic || location.hash.length > 1) $('try').open = true;
 if (location.hash.length > 1) $('topic').value = decodeURIComponent(location.hash.slice(1));
-follow($('topic').value);
-setInterval(look, lookEvery);
+if ($('try').open) own.follow();
+$('try').addEventListener('toggle', () => {
+  if ($('try').open) own.follow();
+});

@@ -9,21 +9,22 @@ const handshake = 10000; // ms
 const lasting = 5000; // ms a connection must stand for the backoff to begin anew
 
 export class Client extends EventTarget {
-  #base; #topic; #socket = null; #timer = 0; #watchdog = 0;
+  #base; #topic; #viewers; #socket = null; #timer = 0; #watchdog = 0;
   #backoff = firstBackoff; #heartbeat = firstHeartbeat; #failures = 0; #opened = 0; #wanted = false;
   position = '';
   stale = false;
 
-  // base is ws://host:port.
-  constructor(base, topic) {
+  // base is ws://host:port. With viewers it is told how many follow the topic, in the whole cluster.
+  constructor(base, topic, { viewers = false } = {}) {
     super();
     this.#base = base;
     this.#topic = topic;
+    this.#viewers = viewers;
   }
 
   get topic() { return this.#topic; }
 
-  // start connects, and comes back for ever. Events: state {state, until?}, welcome, message, gap, heartbeat,
+  // start connects, and comes back for ever. Events: state {state, until?}, welcome, message, gap, heartbeat, viewers,
   // fresh {stale, lag} when what is shown has become stale, or is fresh again.
   start() {
     if (this.#wanted) return;
@@ -51,9 +52,11 @@ export class Client extends EventTarget {
 
   #connect() {
     const path = this.#topic.split('/').map(encodeURIComponent).join('/');
-    const since = this.position ? '?since=' + encodeURIComponent(this.position) : '';
+    const query = new URLSearchParams();
+    if (this.position) query.set('since', this.position);
+    if (this.#viewers) query.set('viewers', '1');
     this.#tell('state', { state: 'connecting' });
-    const socket = this.#socket = new WebSocket(`${this.#base}/t/${path}${since}`, 'ringside.v1');
+    const socket = this.#socket = new WebSocket(`${this.#base}/t/${path}?${query}`, 'ringside.v1');
     this.#opened = 0;
     this.#watch(handshake);
     socket.onmessage = (e) => { if (socket === this.#socket) this.#on(JSON.parse(e.data)); };
@@ -108,6 +111,9 @@ export class Client extends EventTarget {
       case 'gap':
         this.position = event.position;
         this.#tell('gap', event);
+        break;
+      case 'viewers':
+        this.#tell('viewers', event);
         break;
       case 'heartbeat':
         this.position = event.position;

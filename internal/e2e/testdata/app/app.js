@@ -11,6 +11,42 @@ const { anycable } = grpc.loadPackageDefinition(
   loader.loadSync(file, { keepCase: true, enums: String, defaults: true, arrays: true, objects: true }),
 );
 
+// chat answers as a channel of Rails does that follows chat:<room>: AnyCable's library confirms by a transmission, and keeps what a
+// channel remembers in istate.
+const chat = (r, params, answer) => {
+  const id = r.identifier;
+  const n = Number(r.env.istate.n || 0) + 1;
+  if (params.room === "secret") {
+    answer(null, { status: "FAILURE", error_msg: "no", transmissions: [JSON.stringify({ type: "reject_subscription", identifier: id })] });
+  } else if (r.command === "subscribe") {
+    answer(null, {
+      status: "SUCCESS",
+      streams: [`chat:${params.room}`],
+      transmissions: [JSON.stringify({ type: "confirm_subscription", identifier: id })],
+      env: { istate: { room: String(params.room) } },
+    });
+  } else if (r.command === "message") {
+    const data = JSON.parse(r.data);
+    answer(null, {
+      status: "SUCCESS",
+      transmissions: [JSON.stringify({ identifier: id, message: { said: data.text, n, room: r.env.istate.room } })],
+      stop_streams: data.action === "move",
+      streams: data.action === "move" ? [`chat:${data.text}`] : [],
+      env: { istate: { n: String(n) } },
+    });
+  } else {
+    answer(null, { status: "SUCCESS", stop_streams: true });
+  }
+};
+
+const paramsOf = (identifier) => {
+  try {
+    return JSON.parse(identifier);
+  } catch {
+    return {};
+  }
+};
+
 const tell = (o) => process.stdout.write(JSON.stringify(o) + "\n");
 const sid = (call) => (call.metadata.get("sid")[0] || "").toString();
 
@@ -34,6 +70,11 @@ server.addService(anycable.RPC.service, {
   Command(call, answer) {
     const r = call.request;
     tell({ call: "command", sid: sid(call), command: r.command, identifier: r.identifier, data: r.data, identifiers: r.connection_identifiers, cstate: r.env.cstate });
+    const params = paramsOf(r.identifier);
+    if (params.channel === "ChatChannel") {
+      chat(r, params, answer);
+      return;
+    }
     if (r.data === "go away") {
       answer(null, { status: "SUCCESS", disconnect: true, transmissions: ['"bye"'] });
       return;

@@ -1,0 +1,119 @@
+package gateway
+
+import (
+	"crypto/sha256"
+	"encoding/binary"
+
+	"github.com/ringside-edge/ringside/internal/topicrule"
+	"github.com/ringside-edge/ringside/leg"
+)
+
+// A router that has many sessions of one topic need not be sent every message once for each: it is offered a feed, which is a session
+// like any other, but the router's own, and from which the router serves its clients. A session that it serves so has no leg, and is
+// unknown here until it needs one again; then it comes as if it had been at another gateway.
+
+// share is what a feed is beside a session.
+type share struct {
+	members leg.Members           // sessions that the router serves from it
+	part    [leg.MembersSize]byte // of a word that is not whole yet
+	have    int                   // bytes in part
+}
+
+// feedExtras are the Extra of a feed's ticket: of those whose clients don't ask how many follow the topic, and of those who do.
+var feedExtras = [2]string{"feed", "feed viewers"} //nolint:gochecknoglobals // a constant
+
+func newShare(req *request) *share {
+	if !req.feed {
+		return nil
+	}
+	return &share{}
+}
+
+// offerFor is how long an offer's ticket is given out, ms: so that it is sealed with a secret that is not on its way out.
+const offerFor = 10_000
+
+// offer is what routers are offered of a topic in one format.
+type offer struct {
+	body []byte
+	made int64 // loop time, ms
+}
+
+// offerBody is that of the feed's topic, for sessions like this one.
+func (f *feed) offerBody(s *session) []byte {
+	extra := 0
+	if s.viewers {
+		extra = 1
+	}
+	o, now := &f.offers[s.format][extra], f.worker.loop.Now()
+	if o.body == nil || now > o.made+offerFor {
+		key := feedKey(s.format, f.topic.name, feedExtras[extra])
+		ticket := leg.Ticket{Session: key, Format: uint8(s.format), Topic: f.topic.name, Extra: feedExtras[extra]}
+		*o = offer{leg.AppendOffer(nil, leg.Offer{Key: key, Ticket: f.worker.g.deps.Keys.Seal(ticket)}), now}
+	}
+	return o.body
+}
+
+// feedKey is the same at all gateways.
+func feedKey(fm format, topic, extra string) uint64 {
+	sum := sha256.Sum256([]byte("ringside " + extra + " " + fm.String() + " " + topic))
+	return binary.BigEndian.Uint64(sum[:])
+}
+
+// offerFeed tells the router, once, that it may serve the subscription itself. Not so of sessions whose messages are encoded for each
+// client by itself (takesFeeds is not set for them), and of those of whose end an application wants to hear.
+func (s *sub) offerFeed() {
+	ses := s.session
+	if s.offered || s.feed == nil || !ses.takesFeeds || s.state != subLive || !s.greeted || ses.blocked() || ses.resume != nil {
+		return
+	}
+	if ses.grant().Owes() {
+		return
+	}
+	s.offered = true
+	h := leg.Header{Kind: leg.Feed, Topic: s.feed.topic.num}
+	if g := ses.grant(); g != nil && g.Expires != 0 {
+		h.Position.ID.Ms = uint64(g.Expires) * 1000
+	}
+	if s.feed.topic.rule.Slow != topicrule.SlowGap {
+		h.Flags = leg.Strict
+	}
+	body := s.feed.offerBody(ses)
+	h.Length = uint32(len(body))
+	ses.control(append(leg.AppendHeader(make([]byte, 0, leg.HeaderSize+len(body)), h), body...))
+}
+
+// offerAnew tells the router what has changed about until when it may serve the subscriptions itself.
+func (s *session) offerAnew() {
+	s.subs(func(sub *sub) {
+		sub.offered = false
+		sub.offerFeed()
+	})
+}
+
+// weight is for how many sessions the session stands.
+func (s *session) weight() int64 {
+	if s.share == nil {
+		return 1
+	}
+	return int64(s.share.members.All)
+}
+
+// sent counts messages that the session was handed, in one call when bytes is not 0: those of a feed for each session that it stands for.
+func (s *session) sent(messages, bytes int) { s.worker.counts.sent(messages*int(s.weight()), bytes) }
+
+// represent takes what the router of a feed says: for how many sessions it stands.
+func (s *session) represent(p []byte) {
+	was, sh := s.share.members, s.share
+	for _, c := range p {
+		sh.part[sh.have] = c
+		if sh.have++; sh.have == leg.MembersSize {
+			sh.members, sh.have = leg.ParseMembers(sh.part[:]), 0
+		}
+	}
+	s.subs(func(sub *sub) {
+		sub.feed.topic.subscribed.Add(int64(sh.members.All) - int64(was.All))
+		s.worker.g.counts.note(sub.feed.topic)
+	})
+	s.worker.g.metrics.closed[closeAtRouter].Add(uint64(sh.members.Ended - was.Ended))
+	s.worker.counts.shared.Add(uint64(sh.members.Firsts) - uint64(was.Firsts))
+}

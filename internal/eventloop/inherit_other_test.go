@@ -1,0 +1,5 @@
+//go:build !linux
+
+package eventloop
+
+var inherited, rest [][2]int

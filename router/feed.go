@@ -1,0 +1,329 @@
+package router
+
+import (
+	"bytes"
+	"unique"
+
+	"github.com/ringside-edge/ringside/internal/position"
+	"github.com/ringside-edge/ringside/internal/topiclog"
+	"github.com/ringside-edge/ringside/leg"
+	"github.com/ringside-edge/ringside/ring"
+)
+
+// feed is a topic in one format on one loop: a leg of the router's own, the log of what has come on it, and the sessions that are
+// served from the log. They are parked: each is one descriptor and a cursor. It belongs to the loop, and to the loop's table from the
+// first session that may be parked on it to the last.
+//
+//	gateway ── one leg ──► feed.take ──► log ──► step ──► parked sessions
+type feed struct {
+	w         *worker
+	offered   uint64 // the offer's key
+	topic     unique.Handle[string]
+	key       uint32 // ring.Key of the topic
+	websocket bool   // what its sessions speak; else event streams
+
+	feedLeg
+
+	log     topiclog.Log[*feedEntry]
+	at      position.Position // everything up to here has come
+	claims  int               // sessions that it has been offered to
+	members []*session        // those that are parked
+	firsts  int               // of them those of whose topics it is the first: a session is counted once
+
+	// The present pass over the members.
+	next   uint64 // index up to which every member has been offered entries, or is about to be by this pass
+	from   uint64 // index at which it begins
+	left   int    // members that it has not come to: those below this place
+	upTo   position.Position
+	batch  []byte // what it offers
+	shared bool   // batch is an entry's: it does not change
+	told   uint32 // version of the backoff policy that it tells; 0 for none
+	posted bool   // a note goes on with it
+	buf    []byte // for a batch of several entries
+}
+
+// feedEntry is what a record of a feed has for the clients. It is immutable.
+type feedEntry struct {
+	at   position.Position
+	b    []byte
+	told uint32 // version of the backoff policy that it tells; 0 for none
+}
+
+// feedOverhead is what an entry costs beside its bytes: the struct, its place in the log.
+const feedOverhead = 80
+
+// ID implements topiclog.Entry.
+func (e *feedEntry) ID() position.ID { return e.at.ID }
+
+// Size implements topiclog.Entry.
+func (e *feedEntry) Size() int { return len(e.b) + feedOverhead }
+
+const (
+	feedSlice = 128        // members of a feed that are served before others get their turn: about 1 ms
+	feedBatch = readBuffer // bytes that are offered at once
+)
+
+// feed is the loop's feed of an offer.
+func (w *worker) feed(o leg.Offer, topic unique.Handle[string], websocket bool) *feed {
+	f := w.feeds[o.Key]
+	if f == nil {
+		f = &feed{w: w, offered: o.Key, topic: topic, key: ring.Key(topic.Value()), websocket: websocket}
+		f.home.ticket = bytes.Clone(o.Ticket)
+		w.feeds[o.Key] = f
+	}
+	f.claims++
+	return f
+}
+
+// release takes a claim back. A feed that nobody can be parked on is forgotten.
+func (f *feed) release() {
+	if f.claims--; f.claims == 0 {
+		f.sayMembers()
+		f.hangUp()
+		f.clear(f.at.ID)
+		delete(f.w.feeds, f.offered)
+	}
+}
+
+// serves reports whether a session that stands at p, whose client knows of this version of the policy, can be parked now.
+func (f *feed) serves(p position.Position, told uint32) bool {
+	return f.live() && told == f.home.told && p.Epoch == f.at.Epoch && !p.ID.Less(f.log.Base) && !f.at.ID.Less(p.ID)
+}
+
+// unplaced is the cursor of a member whose place in the log is to be found yet.
+const unplaced = 1<<64 - 1
+
+// join makes a session one of the members. It may end it, or send it to a leg of its own.
+func (f *feed) join(s *session, t *standing) {
+	t.next, t.place, t.joined = unplaced, int32(len(f.members)), true
+	f.members = append(f.members, s)
+	f.firsts += oneIf(t == &s.home.topics[0])
+	f.place(s, t)
+}
+
+// place finds a member's place in the log.
+func (f *feed) place(s *session, t *standing) {
+	switch {
+	case !f.live():
+		return // it comes when the feed does
+	case t.at.Epoch == f.at.Epoch && f.at.ID.Less(t.at.ID):
+		return // its gateway was ahead: the feed gets there
+	case t.at.Epoch == f.at.Epoch:
+		if i, ok := f.log.Seek(t.at.ID); ok {
+			t.next = i
+			f.catchUp(s, t)
+			return
+		}
+	}
+	s.unpark(unparkBehind)
+}
+
+// leave ends that.
+func (f *feed) leave(s *session, t *standing) {
+	f.firsts -= oneIf(t == &s.home.topics[0])
+	last := len(f.members) - 1
+	f.members[t.place] = f.members[last]
+	f.members[t.place].standing(f).place = t.place
+	f.members[last] = nil
+	f.members = f.members[:last]
+	t.joined = false
+}
+
+// take takes a record in. It reports whether to go on.
+func (f *feed) take(h leg.Header, body []byte) bool {
+	switch h.Kind {
+	case leg.Topic:
+		if h.Flags&leg.Off != 0 {
+			f.end()
+			return false
+		}
+		f.begun(h.Topic)
+	case leg.Data, leg.Beacon:
+		switch {
+		case h.Topic == 0 && h.Position.ID.Seq != 0:
+			f.tell(uint32(h.Position.ID.Seq), body)
+		case h.Topic == 0:
+			f.append(&feedEntry{at: f.at, b: bytes.Clone(body)})
+		case h.Topic == f.num:
+			f.message(h, body)
+		}
+	case leg.Move:
+		f.lookForHome(moveDrain)
+	case leg.Renew:
+		f.home.ticket = bytes.Clone(body)
+	case leg.End:
+		f.end()
+		return false
+	default:
+		f.w.counts.records[recordUnknown].add(1)
+	}
+	return true
+}
+
+// message takes in what moves the topic's position.
+func (f *feed) message(h leg.Header, body []byte) {
+	f.w.counts.records[recordPosition].add(1)
+	at := h.Position
+	switch {
+	case at.Epoch != f.at.Epoch:
+		f.log.NewEpoch(at.ID)
+	case h.Kind == leg.Data && !f.at.ID.Less(at.ID):
+		return // a second time
+	case at.ID.Less(f.at.ID):
+		at = f.at
+	}
+	f.at = at
+	f.append(&feedEntry{at: at, b: bytes.Clone(body)})
+}
+
+// tell passes on that the backoff policy has changed. An EventSource has no dice of its own: each is given its own delay.
+func (f *feed) tell(version uint32, body []byte) {
+	f.home.told = version
+	if f.websocket {
+		f.append(&feedEntry{at: f.at, b: bytes.Clone(body), told: version})
+		return
+	}
+	for i := len(f.members) - 1; i >= 0; i-- { // backwards, because one that ends makes room for the last one
+		s := f.members[i]
+		s.home.told = version
+		s.writeDown(retryAfter(f.w.r.policy().Steady()))
+	}
+}
+
+// append adds an entry to the log, within its bounds.
+func (f *feed) append(e *feedEntry) {
+	f.w.grow(e.Size())
+	f.log.Append(e)
+	cfg := &f.w.r.cfg
+	for f.log.Len() > 1 && (f.log.Len() > cfg.FeedEntries || f.log.Bytes > cfg.FeedBytes || f.w.r.feedBytes.Load() > int64(cfg.FeedTotalBytes)) {
+		f.w.grow(-f.log.DropFirst().Size())
+	}
+}
+
+// clear drops all entries and has the log begin behind base.
+func (f *feed) clear(base position.ID) {
+	f.w.grow(-f.log.Bytes)
+	f.log.Restart(base)
+}
+
+// grow counts bytes of the feeds' logs.
+func (w *worker) grow(n int) { w.r.feedBytes.Add(int64(n)) }
+
+// more begins a pass over the members when there is something new for them.
+func (f *feed) more() {
+	if !f.posted && (f.left > 0 || f.next < f.log.Next()) {
+		f.posted = true
+		f.w.loop.Post(f)
+	}
+}
+
+// Run goes on with the present pass, or begins one, and leaves a note for the rest; on the loop.
+func (f *feed) Run() {
+	f.posted = false
+	f.step()
+	f.more()
+}
+
+// step offers one batch to a slice of the members, so that a topic that many follow holds up no other.
+func (f *feed) step() {
+	if f.left = min(f.left, len(f.members)); f.left == 0 {
+		if f.from = max(f.next, f.log.First); f.from == f.log.Next() {
+			return
+		}
+		f.gather()
+		f.left = len(f.members)
+	}
+	for end := max(0, f.left-feedSlice); f.left > end; {
+		f.left--
+		if f.left < len(f.members) { // the last ones may have ended meanwhile
+			s := f.members[f.left]
+			f.offer(s, s.standing(f))
+		}
+	}
+}
+
+// gather makes the batch of a pass.
+func (f *feed) gather() {
+	var n int
+	f.batch, n, f.told = together(f.buf[:0], f.log.Since(f.from, f.log.Len()))
+	if f.shared = n == 1; !f.shared {
+		f.buf = f.batch
+	}
+	f.next = f.from + uint64(n)
+	f.upTo = f.log.Since(f.next-1, 1)[0].at
+}
+
+// together is what the first n entries have for a client, as many as are worth one write: in buf, or, of one alone, where it is. told
+// is the version of the backoff policy that they tell.
+func together(buf []byte, es []*feedEntry) (b []byte, n int, told uint32) {
+	if len(es) == 1 || len(es[0].b)+len(es[1].b) > feedBatch {
+		return es[0].b, 1, es[0].told
+	}
+	for _, e := range es {
+		if len(buf)+len(e.b) > feedBatch {
+			break
+		}
+		buf, n, told = append(buf, e.b...), n+1, max(told, e.told)
+	}
+	return buf, n, told
+}
+
+// offer hands the batch to a member, or whatever else it lacks.
+func (f *feed) offer(s *session, t *standing) {
+	switch {
+	case s.has(ending):
+	case t.next == unplaced:
+		f.place(s, t)
+	case s.waitsDown():
+		if t.next < f.log.First {
+			s.unpark(unparkBehind)
+		}
+	case t.next == f.from:
+		f.give(s, t, f.batch, f.shared, f.next, f.upTo, f.told)
+	case t.next < f.next:
+		f.catchUp(s, t)
+	}
+}
+
+// give writes entries up to index next, the last of which stands at at, to a member.
+func (f *feed) give(s *session, t *standing, b []byte, shared bool, next uint64, at position.Position, told uint32) {
+	n := 0
+	if len(b) > 0 {
+		var ok bool
+		if n, ok = s.tell(b); !ok {
+			return
+		}
+		s.moved = s.w.now()
+	}
+	t.next, t.at = next, at
+	if told != 0 {
+		s.home.told = told
+	}
+	if n == len(b) {
+		return
+	}
+	if shared {
+		s.keepTail(b[n:])
+	} else {
+		s.keepDown(b[n:])
+	}
+	if s.home.strict {
+		s.unpark(unparkBehind)
+	}
+}
+
+// catchUp hands on what the log has behind a member's cursor, until its socket is full.
+func (f *feed) catchUp(s *session, t *standing) {
+	for s.client.Open() && s.has(parked) && !s.has(ending) && !s.waitsDown() && t.next < f.log.Next() {
+		if t.next < f.log.First {
+			s.unpark(unparkBehind)
+			return
+		}
+		es := f.log.Since(t.next, f.log.Len())
+		b, n, told := together(s.w.out[:0], es)
+		if n > 1 {
+			s.w.out = b
+		}
+		f.give(s, t, b, n == 1, t.next+uint64(n), es[n-1].at, told)
+	}
+}
