@@ -101,16 +101,30 @@ func (w *world) open(c *modelClient, m *member) {
 		v.begin(v.at)
 	}
 	w.note("%s connects to %s: %s since %v", c.name, m.id, c.topic, first.at)
-	var err error
-	w.until(c.name+" is let in", func() bool {
-		err = c.open(m, first.at)
-		return err == nil
-	})
+	w.letIn(m, c.name+" is let in", func() error { return c.open(m, first.at) })
 	for _, topic := range w.topics {
 		if v := c.views[topic]; v != nil && v != first {
 			w.ask(c, v)
 		}
 	}
+}
+
+// letIn waits until a gateway takes what enter brings. One that lags may refuse until it hears Redis again.
+func (w *world) letIn(m *member, what string, enter func() error) {
+	w.t.Helper()
+	said := ""
+	w.until(what, func() bool {
+		err := enter()
+		if err == nil {
+			return true
+		}
+		if said != err.Error() {
+			said = err.Error()
+			w.note("%s refuses: %s", m.id, said)
+		}
+		m.flow(w)
+		return false
+	})
 }
 
 // ask subscribes to a view's topic.
@@ -274,7 +288,7 @@ func (w *world) move(c *modelClient, m *member) {
 	w.note("%s goes on at %s", c.name, m.id)
 	c.stop()
 	c.parted = true
-	w.until(c.name+" is taken over", func() bool { return c.goOn(m) == nil })
+	w.letIn(m, c.name+" is taken over", func() error { return c.goOn(m) })
 	c.parted = false
 }
 
