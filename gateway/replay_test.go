@@ -290,6 +290,30 @@ func TestNoReplayWithoutRedis(t *testing.T) {
 	}
 }
 
+// A client that has not read for long, on its way through the past, has not waited for Redis meanwhile: it is not closed for that when it reads on.
+func TestNoReplayAfterStandingStill(t *testing.T) {
+	r := start(t, nil)
+	first, last := r.publishNumbers("finals", 1, 5)
+	r.tailed("finals", last)
+	from, err := position.Parse(first)
+	if err != nil {
+		t.Fatal(err)
+	}
+	c := r.dial("finals")
+	c.want("welcome")
+	r.each(func(s *session) { // as if
+		s.setFull()
+		s.topic.state, s.topic.last, s.topic.resumed = subReplay, from, true
+		s.topic.since -= time.Hour.Milliseconds()
+		s.flush()
+		if s.topic.state != subReplay {
+			t.Errorf("the past is not read: state %d", s.topic.state)
+		}
+		s.Sweep(&s.conn, s.worker.loop.Now())
+	})
+	c.wantNumbers(2, 5)
+}
+
 // A gateway whose tails have lost Redis says so.
 func TestTailsLostAndFound(t *testing.T) {
 	r := start(t, nil)

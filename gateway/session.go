@@ -439,7 +439,7 @@ func (s *session) flush() {
 		return
 	}
 	s.worker.counts.full.Add(^uint64(0))
-	s.subs(func(sub *sub) { sub.late = true })
+	s.subs(func(sub *sub) { sub.late, sub.since = true, s.worker.loop.Now() }) // its wait, for the stream, was for the client so far
 	s.tellPolicy()
 	s.subs((*sub).catchViewers)
 	s.subs((*sub).advance)
