@@ -23,7 +23,7 @@ import (
 type httpConn struct {
 	net.Conn
 	r     *Router
-	guest anteroom.Guest
+	guest *anteroom.Guest
 
 	// Owned by the goroutine that serves it; the one that takes it over comes after that.
 	peer    netip.Addr // who is at the other end, behind balancers that speak the PROXY protocol
@@ -37,6 +37,9 @@ type httpConn struct {
 	last    byte      // that came before it ended
 	linger  bool      // refused before all that the client sends was read
 	taken   *takeover // a session that waits for the connection to be handed over
+	greeted bool      // it was a loop's before
+	by      time.Time // when the request has to be there, of which the loop has waited for a part; zero without that bound
+	asked   *asking   // how far the loop has come with the request; nil when it has not begun
 
 	closed atomic.Bool
 }
@@ -100,6 +103,14 @@ func (c *httpConn) Write(p []byte) (int, error) {
 	return c.Conn.Write(p)
 }
 
+// SetReadDeadline implements net.Conn.
+func (c *httpConn) SetReadDeadline(t time.Time) error {
+	if !c.by.IsZero() && t.After(c.by) {
+		t = c.by
+	}
+	return c.Conn.SetReadDeadline(t)
+}
+
 // NetConn lets the descriptor be found.
 func (c *httpConn) NetConn() net.Conn { return c.Conn }
 
@@ -110,6 +121,9 @@ func (c *httpConn) Close() error {
 	}
 	if c.taken != nil {
 		c.taken.abandon()
+	}
+	if c.asked != nil {
+		c.asked.undo(c.r)
 	}
 	var err error
 	if !c.carried {
@@ -156,10 +170,9 @@ func (r *Router) acceptLoop(ctx context.Context) {
 		if !r.conns.room.Reserve(ctx.Done()) {
 			return
 		}
-		c, err := r.ln.Accept()
+		err := r.acceptOne()
 		if err == nil {
 			pause = least
-			r.conns.add(&httpConn{Conn: c, r: r}, r.serve)
 			r.pace(ctx)
 			continue
 		}
@@ -192,6 +205,22 @@ func (r *Router) acceptLoop(ctx context.Context) {
 	}
 }
 
+// acceptOne waits for a connection, and has a loop greet it, or the HTTP server serve it.
+func (r *Router) acceptOne() error {
+	if r.acceptor != nil {
+		fd, peer, err := r.acceptor.Accept()
+		if err == nil {
+			r.greet(fd, plain(peer))
+		}
+		return err
+	}
+	c, err := r.ln.Accept()
+	if err == nil {
+		r.conns.add(&httpConn{Conn: c, r: r, guest: &anteroom.Guest{}}, r.serve)
+	}
+	return err
+}
+
 // Accept takes clients from now on, where Deps.Hold has kept the router from it.
 func (r *Router) Accept() {
 	if r.deps.Hold && r.paused.Load() {
@@ -209,6 +238,9 @@ func (r *Router) pauseAccepting(pause bool) {
 	if ln, ok := r.ln.(interface{ SetDeadline(t time.Time) error }); ok {
 		_ = ln.SetDeadline(deadline) // fails once it is closed
 	}
+	if r.acceptor != nil {
+		_ = r.acceptor.SetDeadline(deadline) // likewise
+	}
 	if !pause {
 		select {
 		case r.resumed <- struct{}{}:
@@ -219,10 +251,21 @@ func (r *Router) pauseAccepting(pause bool) {
 
 func (r *Router) serve(c *httpConn) {
 	deadline := time.Now().Add(r.cfg.HandshakeTimeout) // of what comes before a request
-	if !r.introduce(c, deadline) || !r.countByAddr(c) || r.deps.TLS != nil && !r.secure(c, deadline) {
-		c.Close()
+	switch {
+	case !r.introduce(c, deadline):
+	case !r.countByAddr(c.guest, c.peer):
+		if sock, ok := c.Conn.(interface{ SetLinger(sec int) error }); ok {
+			_ = sock.SetLinger(0) // nothing of it is kept here
+		}
+	case r.deps.TLS != nil && !r.secure(c, deadline):
+	default:
+		r.serveHTTP(c)
 		return
 	}
+	c.Close()
+}
+
+func (r *Router) serveHTTP(c *httpConn) {
 	_ = r.server.ServeConn(c) // what went wrong has been counted, and concerns only this client
 }
 

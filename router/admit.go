@@ -104,61 +104,78 @@ func newGate(a Admission) gate {
 		})
 	}
 	if a.AcceptLag > 0 {
-		g.pacer = admission.NewPacer(a.AcceptLag, admission.LeastAccept, admission.MostAccept*float64(runtime.GOMAXPROCS(0)))
+		g.pacer = admission.NewPacer(a.AcceptLag, admission.LeastAccept, admission.FirstAccept*float64(runtime.GOMAXPROCS(0)))
 	}
 	return g
 }
 
 // enter lets a handshake in, after a wait perhaps. It has the place of a session then, and [Router.leave] has to follow.
 func (r *Router) enter(hs *handshake) *refusal {
-	now := r.now()
-	class := r.classOf(hs, now)
-	if class == admission.New && r.gate.perIP != nil && !r.isAllowed(hs.addr) && !r.gate.perIP.Allow(now, admission.AddrKey(hs.addr)) {
-		return refuse(fasthttp.StatusTooManyRequests, reasonPerIP, "too many new sessions from this address")
-	}
-	if no := r.admit(); no != nil {
+	told := make(chan bool, 1)
+	w := &admission.Waiter{Told: func(in bool) { told <- in }}
+	waits, no := r.knock(hs, w)
+	if no != nil {
 		return no
 	}
-	if no := r.wait(hs, class); no != nil {
-		r.release()
-		return no
+	if waits {
+		if no := r.wait(hs, w, told); no != nil {
+			r.release()
+			return no
+		}
 	}
 	hs.entered = r.now()
 	return nil
 }
 
-// wait stands in the queue.
-func (r *Router) wait(hs *handshake, class admission.Class) *refusal {
-	d := r.gate.door
-	if d == nil {
-		return nil
+// knock takes the place of a session for a handshake, and asks whether it may begin. When it waits, w is told.
+func (r *Router) knock(hs *handshake, w *admission.Waiter) (waits bool, no *refusal) {
+	now := r.now()
+	class := r.classOf(hs, now)
+	if class == admission.New && r.gate.perIP != nil && !r.isAllowed(hs.addr) && !r.gate.perIP.Allow(now, admission.AddrKey(hs.addr)) {
+		return false, refuse(fasthttp.StatusTooManyRequests, reasonPerIP, "too many new sessions from this address")
 	}
-	told := make(chan bool, 1)
-	w := &admission.Waiter{Told: func(in bool) { told <- in }}
-	full := func() *refusal {
-		return refuse(fasthttp.StatusServiceUnavailable, reasonQueueFull, "more sessions begin at once than can")
+	if no := r.admit(); no != nil {
+		return false, no
 	}
-	switch d.Enter(r.now(), class, w) {
-	case admission.In:
-		return nil
+	if r.gate.door == nil {
+		return false, nil
+	}
+	switch r.gate.door.Enter(now, class, w) {
 	case admission.Leave:
-		return full()
+		r.release()
+		return false, tooMany(reasonQueueFull)
 	case admission.Wait:
+		return true, nil
+	case admission.In:
 	}
-	patience := time.NewTimer(min(r.cfg.Admission.QueueTime, time.Until(hs.deadline)))
+	return false, nil
+}
+
+// tooMany refuses because of the crowd: [reasonQueueFull] or [reasonQueueTime].
+func tooMany(reason string) *refusal {
+	return refuse(fasthttp.StatusServiceUnavailable, reason, "more sessions begin at once than can")
+}
+
+// patience is how long a handshake waits in the queue.
+func (r *Router) patience(hs *handshake) time.Duration {
+	return min(r.cfg.Admission.QueueTime, time.Until(hs.deadline))
+}
+
+// wait stands in the queue.
+func (r *Router) wait(hs *handshake, w *admission.Waiter, told <-chan bool) *refusal {
+	patience := time.NewTimer(r.patience(hs))
 	defer patience.Stop()
-	late := refuse(fasthttp.StatusServiceUnavailable, reasonQueueTime, "more sessions begin at once than can")
 	select {
 	case in := <-told:
 		if !in {
-			return full()
+			return tooMany(reasonQueueFull)
 		}
 		return nil
 	case <-patience.C:
 	case <-r.ctx.Done():
 	}
-	if d.Abandon(w) || !<-told {
-		return late
+	if r.gate.door.Abandon(w) || !<-told {
+		return tooMany(reasonQueueTime)
 	}
 	return nil // it was let in at the last moment
 }

@@ -242,6 +242,13 @@ func (a *answer) appendHead(b []byte, own bool) []byte {
 	return append(b, "\r\n"...)
 }
 
+// first is what the client of a session gets first: the answer's head, of so many bytes, and behind it what else the upstream has sent.
+func (u *upstream) first() (first []byte, head int) {
+	a := u.answer
+	first = a.appendHead(make([]byte, 0, len(a.line)+len(a.block)+len(a.rest)+2), u.own)
+	return append(first, a.rest...), len(first)
+}
+
 // passOn reads the body, which is bounded, and makes the answer the client's. c is where the rest of it comes from.
 func (a *answer) passOn(to *fasthttp.Response, c net.Conn) error {
 	head := a.appendHead(nil, false)

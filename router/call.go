@@ -15,8 +15,8 @@ import (
 )
 
 // call is a handshake with a gateway of ours, on the event loop that the session will be on: its connection is a descriptor of the loop from the
-// first on, and is not handed from one poller to another. The goroutine that asks waits for told, and touches nothing of the call before; the
-// loop touches nothing of it behind that, but for more.
+// first on, and is not handed from one poller to another. Who asks is told, and touches nothing of the call before; the loop touches nothing of it
+// behind that, but for more.
 type call struct {
 	s       *session // whose upstream it asks
 	fd      int
@@ -26,9 +26,9 @@ type call struct {
 	answer  *answer
 	err     error
 	settled bool
-	stood   chan struct{} // closed when all is asked; nil where it was at once
-	told    chan struct{} // closed when there is an answer or an error
-	more    bool          // something came behind the answer, or the end; the loop's
+	stood   func() // all is asked; not called where it was at once. On the loop
+	told    func() // there is an answer or an error. On the loop
+	more    bool   // something came behind the answer, or the end; the loop's
 }
 
 // directAddr is where a gateway is called by [Router.call]: ours, in the clear, and named by its address.
@@ -40,36 +40,56 @@ func (r *Router) directAddr(m *ring.Member) (netip.AddrPort, bool) {
 	return a, err == nil && a.Addr().Zone() == ""
 }
 
-// call asks a gateway. As in [Router.try], the connection has its own bound in time.
-func (r *Router) call(ctx context.Context, hs *handshake, m *ring.Member, to netip.AddrPort, deadline time.Time) (*upstream, dialOutcome, error) {
+// dial begins to ask a gateway for a session. The call is its loop's to [call.Run].
+func (r *Router) dial(hs *handshake, s *session, to netip.AddrPort) (*call, error) {
 	fd, err := eventloop.ConnectWith(to, netip.Addr{}, r.cfg.socketOptions())
 	if err != nil {
-		return nil, dialFailure(err), err
+		return nil, err
 	}
-	w := r.workerOf(r.group.Next())
-	c := &call{s: &session{w: w}, fd: fd, buf: r.buffers.Get().(*[]byte), told: make(chan struct{})} //nolint:forcetypeassert // its New is ours
+	c := &call{s: s, fd: fd, buf: r.buffers.Get().(*[]byte)} //nolint:forcetypeassert // its New is ours
 	buf := *c.buf
 	c.request = hs.appendRequest(buf[:0], r.deps.Keys, true, time.Now())
 	n, err := eventloop.SendNow(fd, c.request)
 	if err != nil {
-		eventloop.CloseFD(fd)
-		r.buffers.Put(c.buf)
-		return nil, dialFailure(err), err
+		c.void(r)
+		return nil, err
 	}
 	if c.request = c.request[n:]; len(c.request) == 0 {
 		c.reader.buf = buf[:maxAnswerHead]
-	} else {
-		c.stood = make(chan struct{})
 	}
-	up := &upstream{call: c, member: m, own: true, shard: r.shards.of(m), buf: c.buf}
-	if !w.loop.Post(c) {
-		eventloop.CloseFD(fd)
-		r.buffers.Put(c.buf)
+	return c, nil
+}
+
+// void gives up what no loop has.
+func (c *call) void(r *Router) {
+	eventloop.CloseFD(c.fd)
+	r.buffers.Put(c.buf)
+}
+
+func (c *call) upstream(r *Router, m *ring.Member) *upstream {
+	return &upstream{call: c, member: m, own: true, shard: r.shards.of(m), buf: c.buf}
+}
+
+// call asks a gateway, and waits. As in [Router.try], the connection has its own bound in time.
+func (r *Router) call(ctx context.Context, hs *handshake, m *ring.Member, to netip.AddrPort, deadline time.Time) (*upstream, dialOutcome, error) {
+	c, err := r.dial(hs, &session{w: r.workerOf(r.group.Next())}, to)
+	if err != nil {
+		return nil, dialFailure(err), err
+	}
+	var stood chan struct{}
+	if !c.asked() {
+		stood = make(chan struct{})
+		c.stood = func() { close(stood) }
+	}
+	told := make(chan struct{})
+	c.told = func() { close(told) }
+	up := c.upstream(r, m)
+	if !c.s.w.loop.Post(c) {
+		c.void(r)
 		return nil, dialLocal, net.ErrClosed
 	}
-	outcome, err := c.wait(ctx, deadline, r.cfg.DialTimeout)
-	if outcome == dialOK {
-		up.answer = c.answer
+	outcome, err := dialTimeout, wait(ctx, told, stood, deadline, r.cfg.DialTimeout)
+	if err == nil {
 		outcome, err = up.judge(hs)
 	}
 	if outcome != dialOK && outcome != dialOther {
@@ -79,33 +99,29 @@ func (r *Router) call(ctx context.Context, hs *handshake, m *ring.Member, to net
 	return up, outcome, nil
 }
 
-// wait waits for the answer. A connection that does not stand is given up sooner.
-func (c *call) wait(ctx context.Context, deadline time.Time, dial time.Duration) (dialOutcome, error) {
+// wait waits for what a call tells. A connection that does not stand is given up sooner.
+func wait(ctx context.Context, told, stood <-chan struct{}, deadline time.Time, dial time.Duration) error {
 	timer := time.NewTimer(time.Until(earlier(deadline, time.Now().Add(dial))))
 	defer timer.Stop()
-	for stood := c.stood; ; {
+	for {
 		if stood == nil {
 			timer.Reset(time.Until(deadline))
 		}
 		select {
 		case <-stood:
 			stood = nil
-			continue
-		case <-c.told:
+		case <-told:
+			return nil
 		case <-timer.C:
-			return dialTimeout, os.ErrDeadlineExceeded
+			return os.ErrDeadlineExceeded
 		case <-ctx.Done():
-			return dialTimeout, ctx.Err()
+			return ctx.Err()
 		}
-		switch {
-		case c.err == nil:
-			return dialOK, nil
-		case c.reader.buf == nil: // it never stood
-			return dialFailure(c.err), c.err
-		}
-		return exchangeFailure(c.err), c.err
 	}
 }
+
+// asked reports whether the connection stands and has taken the whole request.
+func (c *call) asked() bool { return c.reader.buf != nil }
 
 func earlier(a, b time.Time) time.Time {
 	if a.Before(b) {
@@ -151,14 +167,14 @@ func (c *call) send(conn *eventloop.Conn) error {
 	}
 	if c.request = c.request[n:]; len(c.request) == 0 {
 		c.reader.buf = (*c.buf)[:maxAnswerHead]
-		close(c.stood)
+		c.stood()
 	}
 	return nil
 }
 
 func (c *call) read(conn *eventloop.Conn) {
 	for {
-		if c.reader.buf == nil { // an end, or an error, before all was asked
+		if !c.asked() { // an end, or an error, before all was asked
 			c.settle(errors.Join(conn.Connected(), io.ErrUnexpectedEOF))
 			return
 		}
@@ -185,17 +201,15 @@ func (c *call) read(conn *eventloop.Conn) {
 func (c *call) settle(err error) {
 	if !c.settled {
 		c.settled, c.err = true, err
-		close(c.told)
+		c.told()
 	}
 }
 
-// drop gives up the connection, and gives back the buffer, once the loop is not at it any more. One that has ended has closed it.
+// drop gives up the connection, and gives back the buffer. It is for the loop.
 func (c *call) drop(r *Router) {
-	c.s.w.loop.Post(eventloop.NoteFunc(func() {
-		c.settle(net.ErrClosed)
-		c.s.upstream.Close()
-		r.buffers.Put(c.buf)
-	}))
+	c.settled = true
+	c.s.upstream.Close()
+	r.buffers.Put(c.buf)
 }
 
 // release takes the connection off the loop, for an answer that begins no session and has a body still to come.
@@ -215,9 +229,7 @@ func (c *call) release(deadline time.Time) (net.Conn, error) {
 	if x.err != nil {
 		return nil, x.err
 	}
-	f := os.NewFile(uintptr(x.fd), "upstream")
-	defer f.Close() // the connection has a duplicate
-	conn, err := net.FileConn(f)
+	conn, err := eventloop.Attach(x.fd)
 	if err != nil {
 		return nil, err
 	}

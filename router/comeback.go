@@ -59,39 +59,52 @@ func (b comeback) json() []byte {
 	return text
 }
 
-// turnAway refuses a handshake in a way that its client can read. Browsers show a failed handshake to nobody: their
-// WebSocket is opened and closed, and their event stream begins and ends.
+// turnAway refuses a handshake in a way that its client can read.
 func (r *Router) turnAway(ctx *fasthttp.RequestCtx, hs *handshake, no *refusal) {
-	if hs == nil || no.status != fasthttp.StatusServiceUnavailable && no.status != fasthttp.StatusTooManyRequests {
+	if hs == nil {
 		r.refuse(ctx, no)
 		return
+	}
+	last := r.farewell(&ctx.Response, hs, no)
+	if last == nil {
+		return
+	}
+	ctx.HijackSetNoResponse(true)
+	ctx.Hijack(func(c net.Conn) {
+		if c.SetWriteDeadline(time.Now().Add(closeTime)) == nil {
+			_, _ = c.Write(last) // who is gone needs no answer
+		}
+	})
+}
+
+// farewell makes a refusal the answer, or returns what is to be written in its place: browsers show a failed handshake to nobody, so that their
+// WebSocket is opened and closed, and their event stream begins and ends.
+func (r *Router) farewell(to *fasthttp.Response, hs *handshake, no *refusal) (last []byte) {
+	if no.status != fasthttp.StatusServiceUnavailable && no.status != fasthttp.StatusTooManyRequests {
+		r.write(to, hs.origin, no)
+		return nil
 	}
 	back := r.comeback(hs)
 	switch {
 	case hs.websocket && (hs.origin != "" || queryValue(hs.uri, "refuse") == "close"):
 		r.metrics.refused(no.reason)
-		last := wsframe.AppendClose(hs.appendUpgrade(nil), codeTryLater, string(back.json()))
-		ctx.HijackSetNoResponse(true)
-		ctx.Hijack(func(c net.Conn) {
-			if c.SetWriteDeadline(time.Now().Add(closeTime)) == nil {
-				_, _ = c.Write(last) // who is gone needs no answer
-			}
-		})
+		return wsframe.AppendClose(hs.appendUpgrade(nil), codeTryLater, string(back.json()))
 	case hs.websocket:
 		no.back = back
-		r.refuse(ctx, no)
+		r.write(to, hs.origin, no)
 	default:
 		r.metrics.refused(no.reason)
-		ctx.SetContentType("text/event-stream")
-		h := &ctx.Response.Header
+		h := &to.Header
+		h.SetContentType("text/event-stream")
 		h.Set(fasthttp.HeaderCacheControl, "no-store")
 		for _, allowed := range r.cfg.Origins.Headers(hs.origin) {
 			h.Set(allowed[0], allowed[1])
 		}
-		ctx.SetConnectionClose()
-		ctx.SetBodyString("retry: " + strconv.FormatInt(back.delay.Milliseconds(), 10) +
+		to.SetConnectionClose()
+		to.SetBodyString("retry: " + strconv.FormatInt(back.delay.Milliseconds(), 10) +
 			"\nevent: refused\ndata: {\"error\":\"" + no.reason + "\"," + string(back.json()[1:]) + "\n\n")
 	}
+	return nil
 }
 
 // appendUpgrade appends the answer that opens a WebSocket. Browsers that offer subprotocols want one chosen.

@@ -1,12 +1,13 @@
 package router
 
 import (
+	"net/netip"
 	"sync"
 
 	"github.com/ringside-edge/ringside/internal/anteroom"
 )
 
-// conns are the connections that are no session yet: each has a place, a goroutine, and an end that can be waited for.
+// conns are the connections that are no session yet: each has a place, and those of the HTTP server a goroutine, and an end that can be waited for.
 type conns struct {
 	room *anteroom.Room
 
@@ -29,10 +30,25 @@ func (s *conns) add(c *httpConn, serve func(*httpConn)) {
 		s.room.Release()
 		return
 	}
+	s.room.Enter(c.guest, anteroom.Of(c.Conn)) // not c's own Close: that is for the goroutine which serves it
+	s.serve(c, serve)
+}
+
+func (s *conns) serve(c *httpConn, serve func(*httpConn)) {
 	s.open[c] = struct{}{}
 	s.wg.Add(1)
-	s.room.Enter(&c.guest, c.Conn) // not c's own Close: that is for the goroutine which serves it
 	go serve(c)
+}
+
+// goOn is add for a guest that is in its place already.
+func (s *conns) goOn(c *httpConn, serve func(*httpConn)) (ok bool) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if s.ended || !c.guest.Over(anteroom.Of(c.Conn)) {
+		return false
+	}
+	s.serve(c, serve)
+	return true
 }
 
 func (s *conns) remove(c *httpConn) {
@@ -68,16 +84,8 @@ func (c *Config) newRoom() anteroom.Config {
 	}
 }
 
-// countByAddr counts c as one of its peer's connections, unless many may be behind the peer. It reports whether c is served.
-func (r *Router) countByAddr(c *httpConn) bool {
-	if containsAddr(r.cfg.ProxyProtocolFrom, c.peer) || containsAddr(r.cfg.TrustedProxies, c.peer) || containsAddr(r.cfg.Admission.PerIPAllow, c.peer) {
-		return true
-	}
-	if c.guest.CountAs(c.peer) {
-		return true
-	}
-	if sock, ok := c.Conn.(interface{ SetLinger(sec int) error }); ok {
-		_ = sock.SetLinger(0) // nothing of it is kept here
-	}
-	return false
+// countByAddr counts g as one of its peer's connections, unless many may be behind the peer. It reports whether g may stay.
+func (r *Router) countByAddr(g *anteroom.Guest, peer netip.Addr) bool {
+	return containsAddr(r.cfg.ProxyProtocolFrom, peer) || containsAddr(r.cfg.TrustedProxies, peer) || containsAddr(r.cfg.Admission.PerIPAllow, peer) ||
+		g.CountAs(peer)
 }

@@ -49,7 +49,7 @@ type upstream struct {
 // close gives back what the upstream holds; its answer is void then.
 func (u *upstream) close(r *Router) {
 	if u.conn == nil {
-		u.call.drop(r)
+		u.call.s.w.loop.Post(eventloop.NoteFunc(func() { u.call.drop(r) })) // one that has ended has closed it
 		return
 	}
 	u.conn.Close()
@@ -96,6 +96,23 @@ func (u *upstream) done(r *Router) {
 	r.buffers.Put(u.buf)
 }
 
+// home is what a session of this upstream needs to go on elsewhere; nil when it can't.
+func (u *upstream) home(r *Router) *home {
+	a := u.answer
+	if a.ticket == nil {
+		u.uncount(r)
+		return nil
+	}
+	return &home{shard: u.shard, ticket: a.ticket, told: a.policy, counted: true, farewell: a.farewell, patience: parkPatience(r.cfg.ParkAfter)}
+}
+
+// uncount takes back that the gateway has one session more.
+func (u *upstream) uncount(r *Router) {
+	if u.member != nil {
+		r.shards.of(u.member).book.held.Add(-1)
+	}
+}
+
 // flags are what a session with this upstream is.
 func (u *upstream) flags() flags {
 	if u.wire != nil {
@@ -104,56 +121,93 @@ func (u *upstream) flags() flags {
 	return 0
 }
 
-// connect finds an upstream for the handshake, the slot's shards in the order of preference. What it returns has begun
-// the session, or else given an answer for the client.
-func (r *Router) connect(ctx context.Context, hs *handshake) (up *upstream, begins bool, no *refusal) {
-	order, spills := r.spread.order(hs.topic, r.now())
-	shards := r.lastResorts(order, r.now())
-	if len(shards) == 0 {
-		return nil, false, refuse(fasthttp.StatusServiceUnavailable, reasonNoShard, "there is no gateway at present")
-	}
-	for i, m := range shards {
-		if time.Until(hs.deadline) <= 0 || ctx.Err() != nil {
-			break
-		}
-		held := &r.shards.of(m).book.held // now, so that others see it coming
-		held.Add(1)
-		up, outcome, err := r.try(ctx, hs, m, i == len(shards)-1)
-		r.metrics.dials[outcome].Add(1)
-		if outcome != dialOK {
-			held.Add(-1)
-		} else if spills && m == order[0] {
-			r.spread.spilled.Add(1)
-		}
-		switch outcome {
-		case dialOK, dialOther:
-			return up, outcome == dialOK, nil
-		case dialRefused, dialTimeout, dialReset, dialBadAnswer, dialTLS:
-			r.eject(r.shards.of(m), err)
-		case dialBusy, dialLocal:
-		}
-	}
-	return nil, false, refuse(fasthttp.StatusServiceUnavailable, reasonNoShard, "no gateway could take the session")
+// search goes through the shards that may take a session, in the order of preference. It is its handshake's, one after the other.
+type search struct {
+	r      *Router
+	shards []*ring.Member
+	tried  int
+	spill  *ring.Member // who is first because of the load; nil as a rule
 }
 
-// try hands the handshake to one gateway. Unless it is the last one, half of the time that is left stays for the others.
-func (r *Router) try(ctx context.Context, hs *handshake, m *ring.Member, last bool) (*upstream, dialOutcome, error) {
-	left := time.Until(hs.deadline)
-	bound := func() time.Time { // of an exchange that begins now
-		if last {
-			return hs.deadline
+func (r *Router) newSearch(hs *handshake) search {
+	order, spills := r.spread.order(hs.topic, r.now())
+	q := search{r: r, shards: r.lastResorts(order, r.now())}
+	if spills {
+		q.spill = order[0]
+	}
+	return q
+}
+
+// nobody is what is left when the search is over.
+func (q *search) nobody() *refusal {
+	if len(q.shards) == 0 {
+		return refuse(fasthttp.StatusServiceUnavailable, reasonNoShard, "there is no gateway at present")
+	}
+	return refuse(fasthttp.StatusServiceUnavailable, reasonNoShard, "no gateway could take the session")
+}
+
+// next is who is to be asked; nil for nobody.
+func (q *search) next() *ring.Member {
+	if q.tried == len(q.shards) {
+		return nil
+	}
+	return q.shards[q.tried]
+}
+
+// begin counts the session as one of next's, so that others see it coming.
+func (q *search) begin() { q.r.shards.of(q.shards[q.tried]).book.held.Add(1) }
+
+// end says how it went, and goes on to the next. It reports whether the search is over.
+func (q *search) end(outcome dialOutcome, err error) bool {
+	r, m := q.r, q.shards[q.tried]
+	q.tried++
+	r.metrics.dials[outcome].Add(1)
+	if outcome != dialOK {
+		r.shards.of(m).book.held.Add(-1)
+	} else if m == q.spill {
+		r.spread.spilled.Add(1)
+	}
+	switch outcome {
+	case dialOK, dialOther:
+		return true
+	case dialRefused, dialTimeout, dialReset, dialBadAnswer, dialTLS:
+		r.eject(r.shards.of(m), err)
+	case dialBusy, dialLocal:
+	}
+	return false
+}
+
+// bound is until when next may take for an exchange that begins now. Unless it is the last one, half of the time that is left stays for the others.
+func (q *search) bound(hs *handshake) time.Time {
+	if q.tried == len(q.shards)-1 {
+		return hs.deadline
+	}
+	return earlier(hs.deadline, time.Now().Add(max(time.Until(hs.deadline)/2, q.r.cfg.DialTimeout)))
+}
+
+// connect finds an upstream for the handshake. What it returns has begun the session, or else given an answer for the client.
+func (r *Router) connect(ctx context.Context, hs *handshake, q *search) (up *upstream, begins bool, no *refusal) {
+	for m := q.next(); m != nil && time.Until(hs.deadline) > 0 && ctx.Err() == nil; m = q.next() {
+		q.begin()
+		up, outcome, err := r.try(ctx, hs, m, q)
+		if q.end(outcome, err) {
+			return up, outcome == dialOK, nil
 		}
-		return earlier(hs.deadline, time.Now().Add(max(left/2, r.cfg.DialTimeout)))
 	}
+	return nil, false, q.nobody()
+}
+
+// try hands the handshake to the one gateway that is next.
+func (r *Router) try(ctx context.Context, hs *handshake, m *ring.Member, q *search) (*upstream, dialOutcome, error) {
 	if to, ok := r.directAddr(m); ok {
-		return r.call(ctx, hs, m, to, bound())
+		return r.call(ctx, hs, m, to, q.bound(hs))
 	}
-	d := net.Dialer{Timeout: min(left, r.cfg.DialTimeout), KeepAlive: -1, Control: eventloop.ReceiveBuffer(r.cfg.ReceiveBuffer)} // keep-alive is set with the other options
+	d := net.Dialer{Timeout: min(time.Until(hs.deadline), r.cfg.DialTimeout), KeepAlive: -1, Control: eventloop.ReceiveBuffer(r.cfg.ReceiveBuffer)} // keep-alive is set with the other options
 	c, err := d.DialContext(ctx, "tcp", m.Addr)
 	if err != nil {
 		return nil, dialFailure(err), err
 	}
-	deadline := bound()
+	deadline := q.bound(hs)
 	_ = c.SetDeadline(deadline) // an open connection takes it
 	raw := c                    // c is to be what speaks TLS over it, perhaps
 	stop := context.AfterFunc(ctx, func() { _ = raw.SetDeadline(time.Unix(1, 0)) })
@@ -189,8 +243,17 @@ func (r *Router) exchange(hs *handshake, up *upstream) (dialOutcome, error) {
 	return up.judge(hs)
 }
 
-// judge says what the answer is good for.
+// judge says what the answer is good for, or why there is none.
 func (u *upstream) judge(hs *handshake) (dialOutcome, error) {
+	if c := u.call; c != nil {
+		switch {
+		case c.err != nil && !c.asked(): // it never stood
+			return dialFailure(c.err), c.err
+		case c.err != nil:
+			return exchangeFailure(c.err), c.err
+		}
+		u.answer = c.answer
+	}
 	a := u.answer
 	begins, err := a.begins(hs, u.own)
 	switch {

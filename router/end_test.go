@@ -10,6 +10,7 @@ import (
 	"testing"
 	"time"
 
+	"github.com/ringside-edge/ringside/internal/anteroom"
 	"github.com/ringside-edge/ringside/internal/backoff"
 	"github.com/ringside-edge/ringside/internal/wsframe"
 	"github.com/ringside-edge/ringside/leg"
@@ -332,7 +333,7 @@ func TestAbandon(t *testing.T) {
 	near, far := net.Pipe()
 	client, other := net.Pipe()
 	defer other.Close()
-	c := &httpConn{Conn: client, r: r.r}
+	c := &httpConn{Conn: client, r: r.r, guest: &anteroom.Guest{}}
 	r.r.sessions.Add(1)
 	c.taken = &takeover{r: r.r, c: c, up: &upstream{conn: near, buf: new([]byte)}}
 	if !r.r.conns.room.Reserve(t.Context().Done()) {

@@ -17,6 +17,7 @@ import (
 // handshake is a client's request for a session, understood. What it refers to is the server's: it is valid until
 // the request's handler returns.
 type handshake struct {
+	began      time.Time // when its first byte came
 	deadline   time.Time // of the whole handshake
 	uri        string    // request target as it came
 	host       string
@@ -50,6 +51,7 @@ type handshake struct {
 type headSeen struct {
 	hosts, keys, versions, upgrades int
 	origins                         int
+	host                            []byte // the last
 	asksFor                         string // Access-Control-Request-Method
 	upgradeOdd, versionOdd, body    bool
 	connectionUpgrade, eventStream  bool
@@ -60,32 +62,19 @@ func (r *Router) parse(ctx *fasthttp.RequestCtx) (*handshake, *refusal) {
 	h := &ctx.Request.Header
 	hs := &handshake{uri: string(h.RequestURI()), host: string(h.Host()), block: h.RawHeaders()}
 	switch {
-	case len(hs.uri) > r.cfg.MaxURL:
+	case len(hs.uri) > r.cfg.MaxURL: // before all else
 		return nil, r.tooLongURI()
 	case !ctx.IsGet() && !ctx.IsOptions():
 		return nil, refuse(fasthttp.StatusMethodNotAllowed, "method", "only GET opens a session")
 	case !h.IsHTTP11():
 		return nil, refuse(fasthttp.StatusBadRequest, reasonHTTP, "a session needs HTTP/1.1")
-	case hs.uri[0] != '/' || strings.ContainsAny(hs.uri, "#\\"):
-		return nil, refuse(fasthttp.StatusBadRequest, reasonHTTP, "the request target is not a path with a query")
-	case !httphead.ValidHost(hs.host):
-		return nil, refuse(fasthttp.StatusBadRequest, reasonHTTP, "the Host is not a host")
 	}
 	seen, err := hs.readFields()
 	if err != nil {
 		return nil, refuse(fasthttp.StatusBadRequest, reasonHTTP, "%v", err)
 	}
-	if seen.hosts != 1 {
-		return nil, refuse(fasthttp.StatusBadRequest, reasonHTTP, "one Host is needed")
-	}
-	if seen.origins > 1 || !r.cfg.Origins.Allows(hs.origin) {
-		return nil, refuse(fasthttp.StatusForbidden, "origin", "pages of this site may not open sessions")
-	}
-	if no := hs.parseTopic(seen, r.cfg.Cable); no != nil {
+	if no := r.judge(hs, seen); no != nil {
 		return nil, no
-	}
-	if seen.body {
-		return nil, refuse(fasthttp.StatusBadRequest, reasonBody, "a request for a session has no body")
 	}
 	if ctx.IsOptions() {
 		var ok bool
@@ -95,6 +84,58 @@ func (r *Router) parse(ctx *fasthttp.RequestCtx) (*handshake, *refusal) {
 		return hs, nil
 	}
 	return hs, hs.parseKind(seen)
+}
+
+// parsePlain is parse for a whole head, up to and with the blank line, of a request that is plain beyond doubt. It returns nil for any other: that
+// is for the HTTP server and parse to understand, or to refuse.
+func (r *Router) parsePlain(head []byte) *handshake {
+	line, block, _ := bytes.Cut(head, []byte("\r\n"))
+	uri, get := bytes.CutPrefix(line, []byte("GET "))
+	uri, http11 := bytes.CutSuffix(uri, []byte(" HTTP/1.1"))
+	if !get || !http11 || len(uri) == 0 || len(uri) > r.cfg.MaxURL || bytes.ContainsFunc(uri, func(c rune) bool { return c <= ' ' || c >= 0x7f }) {
+		return nil
+	}
+	hs := &handshake{uri: string(uri), block: block}
+	seen, err := hs.readFields()
+	hs.host = string(seen.host)
+	if err != nil || r.judge(hs, seen) != nil || hs.parseKind(seen) != nil {
+		return nil
+	}
+	return hs
+}
+
+// judge says what is wrong with a request; nil when nothing is.
+func (r *Router) judge(hs *handshake, seen headSeen) *refusal {
+	switch {
+	case hs.uri[0] != '/' || strings.ContainsAny(hs.uri, "#\\"):
+		return refuse(fasthttp.StatusBadRequest, reasonHTTP, "the request target is not a path with a query")
+	case !httphead.ValidHost(hs.host):
+		return refuse(fasthttp.StatusBadRequest, reasonHTTP, "the Host is not a host")
+	case seen.hosts != 1:
+		return refuse(fasthttp.StatusBadRequest, reasonHTTP, "one Host is needed")
+	case seen.origins > 1 || !r.cfg.Origins.Allows(hs.origin):
+		return refuse(fasthttp.StatusForbidden, "origin", "pages of this site may not open sessions")
+	}
+	if no := hs.parseTopic(seen, r.cfg.Cable); no != nil {
+		return no
+	}
+	if seen.body {
+		return refuse(fasthttp.StatusBadRequest, reasonBody, "a request for a session has no body")
+	}
+	return nil
+}
+
+// from notes who asks, and since when.
+func (r *Router) from(hs *handshake, peer netip.Addr, secure bool, began time.Time) {
+	hs.began, hs.deadline = began, began.Add(r.cfg.HandshakeTimeout)
+	hs.peer, hs.secure = peer, secure
+	hs.knowsProto = secure && !containsAddr(r.cfg.TrustedProxies, peer)
+	hs.addr = clientOf(peer, hs.forwardedFor, r.cfg.TrustedProxies)
+	hs.client = hs.addr.String()
+	hs.takesFeeds = !r.cfg.NoFeeds
+	if hs.anywhere {
+		hs.topic = cableKey(hs.client)
+	}
 }
 
 // parseTopic finds the slot. That no topic is named matters only to those who want a session.
@@ -153,6 +194,7 @@ func (hs *handshake) readFields() (headSeen, error) {
 		switch {
 		case f.is("host"):
 			seen.hosts++
+			seen.host = f.value
 		case f.is("connection"):
 			for e := range httphead.Elements(f.value) {
 				switch {

@@ -48,6 +48,7 @@ func (k recordKind) String() string {
 type counts struct {
 	_        [64]byte
 	opened   [isWebSocket | isLeg + 1]count
+	greeted  [greetingOutcomes]count
 	writes   [sides]count
 	bytes    [sides]count
 	records  [recordKinds]count
@@ -128,6 +129,7 @@ var (
 	descLimit      = desc("sessions_limit", "Bound of ringside_router_sessions.")
 	descConns      = desc("http_connections", "Connections that are no session yet.")
 	descConnLimit  = desc("http_connections_limit", "Bound of ringside_router_http_connections; above it connections wait to be accepted.")
+	descGreeted    = desc("greeted_total", "Connections that an event loop has greeted, by what became of them: http is those that were handed over to the HTTP server.", "outcome")
 	descOpened     = desc("opened_total", "Sessions begun, by what the client speaks and what the upstream is.", "client", "upstream")
 	descClosed     = desc("closed_total", "Sessions ended, by reason.", "reason")
 	descDials      = desc("dials_total", "Handshakes handed to a gateway, by outcome.", "outcome")
@@ -217,6 +219,9 @@ func (r *Router) collectCounters(ch chan<- prometheus.Metric) {
 			upstream = "leg"
 		}
 		counter(descOpened, r.sum(func(c *counts) *count { return &c.opened[kind] }), client, upstream)
+	}
+	for outcome := range greetingOutcomes {
+		counter(descGreeted, r.sum(func(c *counts) *count { return &c.greeted[outcome] }), outcome.String())
 	}
 	for to := range sides {
 		counter(descWrites, r.sum(func(c *counts) *count { return &c.writes[to] }), to.String())

@@ -54,13 +54,21 @@ func (no *refusal) body() []byte {
 // refuse answers with a JSON error, counts it, and ends the connection: what follows a request that was not
 // understood, or not wanted, is not looked at.
 func (r *Router) refuse(ctx *fasthttp.RequestCtx, no *refusal) {
+	r.write(&ctx.Response, string(ctx.Request.Header.Peek(fasthttp.HeaderOrigin)), no)
+	if no.reason == reasonBody {
+		connOf(ctx).linger = true
+	}
+}
+
+// write makes a refusal the answer to a page of an origin, which may be empty, and counts it.
+func (r *Router) write(to *fasthttp.Response, origin string, no *refusal) {
 	r.metrics.refused(no.reason)
-	ctx.SetStatusCode(no.status)
-	ctx.SetContentType("application/json")
-	h := &ctx.Response.Header
+	to.SetStatusCode(no.status)
+	h := &to.Header
+	h.SetContentType("application/json")
 	h.SetBytesV(fasthttp.HeaderDate, fasthttp.AppendHTTPDate(nil, time.Now()))
 	h.Set(fasthttp.HeaderCacheControl, "no-store")
-	for _, allowed := range r.cfg.Origins.Headers(string(ctx.Request.Header.Peek(fasthttp.HeaderOrigin))) {
+	for _, allowed := range r.cfg.Origins.Headers(origin) {
 		h.Set(allowed[0], allowed[1]) // the page's script reads why
 	}
 	switch {
@@ -72,9 +80,6 @@ func (r *Router) refuse(ctx *fasthttp.RequestCtx, no *refusal) {
 	case no.status == fasthttp.StatusMethodNotAllowed:
 		h.Set(fasthttp.HeaderAllow, fasthttp.MethodGet)
 	}
-	ctx.SetBody(no.body())
-	ctx.SetConnectionClose()
-	if no.reason == reasonBody {
-		connOf(ctx).linger = true
-	}
+	to.SetBody(no.body())
+	to.SetConnectionClose()
 }

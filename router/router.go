@@ -6,6 +6,9 @@
 //
 //	accept ──► httpConn: parse, refuse ──► connect: dial, sign, check the answer ──► takeover ──► session on its loop
 //
+// A plain handshake, which is whole in one piece and for a gateway that a loop can ask, goes the same way on the loop from the first byte on, and no
+// goroutine is begun for it (greeting). What turns out not to be plain goes over to the HTTP server, as far as it has come.
+//
 // A session's bytes pass in both directions through one buffer that the loop's sessions share. Where a socket is full the
 // rest of one read stays with the session, and the other side is not read until it has gone. From our own gateways bytes
 // come in records (package leg), which are taken off in that buffer; other upstreams are spliced as they are.
@@ -36,7 +39,8 @@ type Router struct {
 	deps     Deps
 	log      *zap.Logger
 	ln       net.Listener
-	inherits bool // connections have the options of ln
+	acceptor *eventloop.Acceptor // of ln, where loops greet; else nil
+	inherits bool                // connections have the options of ln
 	server   *fasthttp.Server
 	conns    *conns
 	group    *eventloop.Group
@@ -105,6 +109,11 @@ func New(cfg Config, deps Deps) (*Router, error) {
 		}
 	}
 	r.listening.Store(true)
+	if r.greets() {
+		if r.acceptor, _, err = eventloop.NewAcceptor(r.ln); err != nil {
+			return nil, errors.Join(err, r.Close())
+		}
+	}
 	if deps.Hold {
 		r.pauseAccepting(true)
 	}
@@ -126,7 +135,11 @@ func (r *Router) stopListening() error {
 	if !r.listening.Swap(false) {
 		return nil
 	}
-	return r.ln.Close()
+	err := r.ln.Close()
+	if r.acceptor != nil {
+		err = errors.Join(err, r.acceptor.Close())
+	}
+	return err
 }
 
 // Addr is the address that takes clients, with the port that the system chose where none was given.

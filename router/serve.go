@@ -8,7 +8,6 @@ import (
 	"go.uber.org/zap"
 
 	"github.com/ringside-edge/ringside/internal/eventloop"
-	"github.com/ringside-edge/ringside/ring"
 )
 
 // handle serves one request: it answers it, or makes the connection a session.
@@ -18,7 +17,12 @@ func (r *Router) handle(ctx *fasthttp.RequestCtx) {
 	if began.IsZero() { // it came along with the request before
 		began = time.Now()
 	}
-	c.began, c.hasLine, c.inLine, c.last = time.Time{}, false, false, 0
+	c.began, c.hasLine, c.inLine, c.last, c.by = time.Time{}, false, false, 0, time.Time{}
+	if a := c.asked; a != nil {
+		c.asked = nil
+		r.goOn(ctx, c, a)
+		return
+	}
 	if !c.guest.Heard() {
 		ctx.SetConnectionClose()
 		return
@@ -40,26 +44,42 @@ func (r *Router) handle(ctx *fasthttp.RequestCtx) {
 		return
 	}
 	if no == nil {
-		hs.deadline = began.Add(r.cfg.HandshakeTimeout)
-		hs.peer, hs.secure = c.peer, c.tls != nil
-		hs.knowsProto = hs.secure && !containsAddr(r.cfg.TrustedProxies, c.peer)
-		hs.addr = clientOf(c.peer, hs.forwardedFor, r.cfg.TrustedProxies)
-		hs.client = hs.addr.String()
-		hs.takesFeeds = !r.cfg.NoFeeds
-		if hs.anywhere {
-			hs.topic = cableKey(hs.client)
-		}
+		r.from(hs, c.peer, c.tls != nil, began)
 		no = r.enter(hs)
 	}
 	if no != nil {
 		r.turnAway(ctx, hs, no)
 		return
 	}
-	if !r.open(ctx, c, hs) {
+	r.goOn(ctx, c, &asking{hs: hs, search: r.newSearch(hs)})
+}
+
+// asking is a handshake that has been let in, and what has come of asking the gateways so far.
+type asking struct {
+	hs     *handshake
+	search search
+	up     *upstream // whose answer, which begins no session, is to be passed on; nil while there is none
+}
+
+// undo gives back what it holds, when nothing can come of it any more.
+func (a *asking) undo(r *Router) {
+	r.leave(a.hs, a.up != nil)
+	if a.up != nil {
+		a.up.close(r)
+	}
+	r.release()
+}
+
+// goOn makes the connection a session, or answers.
+func (r *Router) goOn(ctx *fasthttp.RequestCtx, c *httpConn, a *asking) {
+	if !r.open(ctx, c, a) {
 		r.release()
 	}
-	r.metrics.handshakes.Observe(time.Since(began).Seconds())
+	r.shook(a.hs)
 }
+
+// shook notes that a handshake is over.
+func (r *Router) shook(hs *handshake) { r.metrics.handshakes.Observe(time.Since(hs.began).Seconds()) }
 
 // admit takes a place for a session, which has to be released.
 func (r *Router) admit() *refusal {
@@ -77,8 +97,11 @@ func (r *Router) admit() *refusal {
 func (r *Router) release() { r.sessions.Add(-1) }
 
 // open asks the gateways. It reports whether a session begins, which then has the place that was taken for it.
-func (r *Router) open(ctx *fasthttp.RequestCtx, c *httpConn, hs *handshake) bool {
-	up, begins, no := r.connect(r.ctx, hs)
+func (r *Router) open(ctx *fasthttp.RequestCtx, c *httpConn, a *asking) bool {
+	hs, up, begins, no := a.hs, a.up, false, (*refusal)(nil)
+	if up == nil {
+		up, begins, no = r.connect(r.ctx, hs, &a.search)
+	}
 	r.leave(hs, no == nil)
 	if no != nil {
 		r.turnAway(ctx, hs, no)
@@ -97,13 +120,8 @@ func (r *Router) open(ctx *fasthttp.RequestCtx, c *httpConn, hs *handshake) bool
 		r.metrics.refused(reasonUpstream)
 		return false
 	}
-	t := &takeover{
-		r: r, c: c, up: up, member: up.member, flags: flagsOf(hs, up) | c.flags() | up.flags(), key: hs.topic,
-		ticket: up.answer.ticket, policy: up.answer.policy,
-	}
-	t.first = up.answer.appendHead(make([]byte, 0, len(up.answer.line)+len(up.answer.block)+len(up.answer.rest)+2), up.own)
-	t.head = len(t.first)
-	t.first = append(t.first, up.answer.rest...)
+	t := &takeover{r: r, c: c, up: up, flags: flagsOf(hs, up) | c.flags() | up.flags(), key: hs.topic}
+	t.first, t.head = up.first()
 	c.taken, c.hasLine = t, true // no request follows
 	ctx.HijackSetNoResponse(true)
 	ctx.Hijack(t.run)
@@ -112,16 +130,13 @@ func (r *Router) open(ctx *fasthttp.RequestCtx, c *httpConn, hs *handshake) bool
 
 // takeover is a session between its handshake and its event loop, while the HTTP server still holds the client.
 type takeover struct {
-	r      *Router
-	c      *httpConn
-	up     *upstream
-	member *ring.Member // that took the session
-	flags  flags
-	key    uint32
-	ticket []byte // of a leg
-	policy uint32 // of a leg: version of the backoff policy that the client knows
-	first  []byte // the answer's head, and behind it what else the upstream has sent
-	head   int    // length of the head
+	r     *Router
+	c     *httpConn
+	up    *upstream
+	flags flags
+	key   uint32
+	first []byte // the answer's head, and behind it what else the upstream has sent
+	head  int    // length of the head
 }
 
 // run takes both connections over as descriptors. The HTTP server closes its own of the client's when run returns; it
@@ -141,8 +156,12 @@ func (t *takeover) run(hijacked net.Conn) {
 		return
 	}
 	t.up.done(r)
-	r.setClientOptions(fd)
-	s.flags, s.key, s.home = t.flags, t.key, t.home()
+	if t.c.greeted {
+		r.setOptions(fd) // on its way back Go has set its own
+	} else {
+		r.setClientOptions(fd)
+	}
+	s.flags, s.key, s.home = t.flags, t.key, t.up.home(r)
 	a := &arrival{session: s, client: fd, upstream: upstreamFD, call: t.up.call, first: t.first, head: t.head, early: early}
 	if !s.w.loop.Post(a) {
 		s.leaveHome()
@@ -154,30 +173,14 @@ func (t *takeover) run(hijacked net.Conn) {
 	}
 }
 
-// home is what the session needs to go on elsewhere; nil when it can't.
-func (t *takeover) home() *home {
-	if t.ticket == nil {
-		t.uncount()
-		return nil
-	}
-	return &home{shard: t.up.shard, ticket: t.ticket, told: t.policy, counted: true, farewell: t.up.answer.farewell, patience: parkPatience(t.r.cfg.ParkAfter)}
-}
-
 func (t *takeover) fail(err error) {
 	t.abandon()
 	t.r.log.Warn("cannot take a session over", zap.Error(err))
 }
 
-// uncount takes back that the gateway has one session more.
-func (t *takeover) uncount() {
-	if t.member != nil {
-		t.r.shards.of(t.member).book.held.Add(-1)
-	}
-}
-
 // abandon undoes what the handshake has begun, when the client's connection did not last until run.
 func (t *takeover) abandon() {
-	t.uncount()
+	t.up.uncount(t.r)
 	t.up.close(t.r)
 	t.r.release()
 	t.r.metrics.closed[closeSetup].Add(1)

@@ -103,6 +103,13 @@ func (a *arrival) Run() {
 		w.r.metrics.closed[closeSetup].Add(1)
 		return
 	}
+	a.begin()
+}
+
+// begin begins the session of a client that the loop has.
+func (a *arrival) begin() {
+	s := a.session
+	w := s.w
 	w.add(s)
 	s.moved = w.now()
 	if s.home != nil {

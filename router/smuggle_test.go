@@ -6,6 +6,7 @@ import (
 	"net"
 	"strings"
 	"sync"
+	"sync/atomic"
 	"testing"
 	"time"
 
@@ -208,9 +209,9 @@ func TestNamedByConnection(t *testing.T) {
 // request ends the connection.
 func TestFallbackFraming(t *testing.T) {
 	rec := recordAt(t, "s1", "")
-	asked := 0
+	var asked atomic.Int32
 	r := start(t, false, func(_ *Config, d *Deps) {
-		d.Fallback = func(ctx *fasthttp.RequestCtx) { asked++; ctx.SetBody(ctx.PostBody()) }
+		d.Fallback = func(ctx *fasthttp.RequestCtx) { asked.Add(1); ctx.SetBody(ctx.PostBody()) }
 	}, rec.upstreamServer)
 	for name, fields := range map[string]string{
 		"length and chunked": "Content-Length: 5\r\nTransfer-Encoding: chunked\r\n\r\n0\r\n\r\n",
@@ -226,7 +227,7 @@ func TestFallbackFraming(t *testing.T) {
 		"smuggled trailer":   "Transfer-Encoding: chunked\r\n\r\n0\r\nContent-Length: 5\r\n\r\n",
 	} {
 		t.Run(name, func(t *testing.T) {
-			asked = 0
+			asked.Store(0)
 			c := r.connect()
 			c.t = t
 			_, _ = io.WriteString(c.conn, "POST /x HTTP/1.1\r\nHost: edge.example\r\n"+fields+conformance.Smuggled)
@@ -238,8 +239,8 @@ func TestFallbackFraming(t *testing.T) {
 				t.Errorf("got %s, close %v, want %d and a close", resp.Status, resp.Close, want)
 			}
 			c.over()
-			if asked != times {
-				t.Errorf("the fallback was asked %d times, want %d", asked, times)
+			if n := int(asked.Load()); n != times {
+				t.Errorf("the fallback was asked %d times, want %d", n, times)
 			}
 		})
 	}

@@ -18,7 +18,7 @@ const plainAnswer = "HTTP/1.1 400 Bad Request\r\nContent-Type: application/json\
 // secure makes the TLS handshake. It reports whether the connection is served; how it went is counted by the bridges.
 func (r *Router) secure(c *httpConn, deadline time.Time) bool {
 	c.wire = bridge.NewWire(c.Conn, c.ahead)
-	c.wire.Watch(&c.guest)
+	c.wire.Watch(c.guest)
 	c.ahead = nil
 	t, outcome, _ := r.deps.Bridges.Accept(bridge.Client, c.wire, r.deps.TLS, deadline) //nolint:errcheck // it concerns only this client
 	switch {

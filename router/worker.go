@@ -10,8 +10,9 @@ type worker struct {
 	loop     *eventloop.Loop
 	counts   *counts
 	sessions []*session
-	owed     float64 // of a drain: sessions that should have been sent away by now, below one
-	read     int     // bytes that one read takes at most
+	greeted  map[*greeting]struct{} // by the loop, and not answered yet
+	owed     float64                // of a drain: sessions that should have been sent away by now, below one
+	read     int                    // bytes that one read takes at most
 	spare    []*waiting
 	carriers map[*session]carrier // of those that a predecessor's bridge carries; nil as a rule
 	feeds    map[uint64]*feed     // by their offers' keys
@@ -23,7 +24,7 @@ type worker struct {
 
 func newWorker(r *Router, l *eventloop.Loop) *worker {
 	return &worker{
-		r: r, loop: l, counts: &counts{}, read: readBuffer, feeds: make(map[uint64]*feed),
+		r: r, loop: l, counts: &counts{}, read: readBuffer, feeds: make(map[uint64]*feed), greeted: make(map[*greeting]struct{}),
 		idleTimeout: ticksOf(r.cfg.IdleTimeout.Milliseconds()), writeTimeout: ticksOf(r.cfg.WriteTimeout.Milliseconds()),
 		grace: ticksOf(closeGrace.Milliseconds()),
 	}
@@ -81,6 +82,9 @@ func (w *worker) drainSome(ticks int) {
 
 // shutdown ends all sessions at once; clients that can be told are told.
 func (w *worker) shutdown() {
+	for g := range w.greeted {
+		g.undo()
+	}
 	for len(w.sessions) > 0 {
 		s := w.sessions[len(w.sessions)-1]
 		s.goAway(closeShutdown, w.r.crashDelay())

@@ -240,7 +240,22 @@ func TestPacer(t *testing.T) {
 	for range 50 {
 		p.Lagged(time.Millisecond)
 	}
-	if rate, _ := p.Rate(); rate != 10_000 {
+	if rate, _ := p.Rate(); rate != 10_000 || !p.AtEase() {
 		t.Errorf("got %v/s after the lag, want 10000", rate)
+	}
+	for now := time.Hour; now < time.Hour+5*time.Second; now += 50 * time.Millisecond { // a crowd that it can take
+		accepted(now, 50*time.Millisecond)
+		p.Lagged(time.Millisecond)
+	}
+	if rate, _ := p.Rate(); rate != pacerMost*10_000 || p.AtEase() {
+		t.Errorf("got %v/s for a crowd that waits while nothing lags, want %v", rate, pacerMost*10_000)
+	}
+	p.Lagged(40 * time.Millisecond)
+	if rate, _ := p.Rate(); rate != pacerMost*10_000 {
+		t.Errorf("got %v/s with a lag of less than the bound, want no change", rate)
+	}
+	p.Lagged(time.Millisecond)
+	if rate, _ := p.Rate(); rate != 10_000 || !p.AtEase() {
+		t.Errorf("got %v/s after the crowd, want 10000", rate)
 	}
 }

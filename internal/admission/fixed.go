@@ -12,9 +12,9 @@ const (
 	ReturnGrace = 10 * time.Second
 	// LeastReturn is the soonest that a client is told to return.
 	LeastReturn = time.Second
-	// Accepting goes on at LeastAccept however much the loops lag. MostAccept is for each core: so many first requests are
-	// read and refused in a fraction of its time, and a backlog that is taken up at once would stand before the loops' next turn.
-	LeastAccept, MostAccept = 100, 2_000
+	// Accepting goes on at LeastAccept however much the loops lag. FirstAccept is for each core, before it is known how fast it is: so many first
+	// requests are read and refused in a fraction of its time, and a backlog that is taken up at once would stand before the loops' next turn.
+	LeastAccept, FirstAccept = 100, 2_000
 	// LagEvery is how often the event loops are asked how long they take to turn.
 	LagEvery = 50 * time.Millisecond
 )

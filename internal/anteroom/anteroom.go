@@ -61,10 +61,23 @@ func New(cfg Config) *Room {
 	return &Room{cfg: cfg, places: make(chan struct{}, cfg.Places), addrs: make(map[netip.Addr]int)}
 }
 
+// Visitor is a guest's connection, as a room sees it.
+type Visitor interface {
+	HasInput() bool // something of it waits to be read; asked only while the guest is mute
+	Close() error   // has it go; called by whatever goroutine, and must not wait for anything
+}
+
+// Of is a [Visitor] over a connection.
+func Of(c net.Conn) Visitor { return visitor{c} }
+
+type visitor struct{ net.Conn }
+
+func (v visitor) HasInput() bool { return eventloop.HasInput(v.Conn) }
+
 // Guest is a connection that is no session yet. The zero Guest is in no room.
 type Guest struct {
 	room  *Room
-	conn  net.Conn
+	conn  Visitor     // guarded by room.mu
 	waits atomic.Bool // we wait for it to say something
 
 	// Guarded by room.mu.
@@ -130,7 +143,7 @@ func (r *Room) makeRoom(now time.Time) time.Duration {
 			r.mu.Unlock()
 			return max(left, soonest)
 		}
-		if g.waits.Load() && !eventloop.HasInput(g.conn) {
+		if g.waits.Load() && !g.conn.HasInput() {
 			r.heard(g)
 			g.out = true
 			r.going++
@@ -147,12 +160,20 @@ func (r *Room) makeRoom(now time.Time) time.Duration {
 
 // Enter puts the connection c as g, which has said nothing yet, into a place that was reserved. When it has to go, c is closed, by
 // whatever goroutine.
-func (r *Room) Enter(g *Guest, c net.Conn) {
+func (r *Room) Enter(g *Guest, c Visitor) {
 	r.mu.Lock()
 	defer r.mu.Unlock()
 	g.room, g.conn, g.since = r, c, time.Now()
 	g.at = r.mute.PushBack(g)
 	r.n++
+}
+
+// Over has another connection stand for g from now on. It reports whether g is still welcome, as [Guest.Heard] does.
+func (g *Guest) Over(c Visitor) bool {
+	g.room.mu.Lock()
+	defer g.room.mu.Unlock()
+	g.conn = c
+	return !g.out
 }
 
 // Waits notes whether we wait for g to say something: around each read.

@@ -34,7 +34,7 @@ func enter(t *testing.T, r *Room) *Guest {
 		t.Fatal("no place")
 	}
 	g := &Guest{}
-	r.Enter(g, leaving{g: g})
+	r.Enter(g, Of(leaving{g: g}))
 	g.Waits(true)
 	return g
 }

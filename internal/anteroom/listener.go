@@ -35,7 +35,7 @@ func (l *Listener) Accept() (net.Conn, error) {
 		c, err := l.Listener.Accept()
 		if err == nil {
 			g := &Conn{Conn: c}
-			l.Room.Enter(&g.Guest, c)
+			l.Room.Enter(&g.Guest, Of(c))
 			return g, nil
 		}
 		select {

@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"net"
+	"os"
 	"syscall"
 	"time"
 
@@ -190,9 +191,30 @@ func HasInput(c net.Conn) (has bool) {
 	if err != nil {
 		return false
 	}
-	_ = raw.Control(func(fd uintptr) { // fails when it is closed
-		_, _, err := unix.Recvfrom(int(fd), make([]byte, 1), unix.MSG_PEEK|unix.MSG_DONTWAIT)
-		has = err == nil
-	})
+	_ = raw.Control(func(fd uintptr) { has = FDHasInput(int(fd)) }) // fails when it is closed
 	return has
+}
+
+// FDHasInput is [HasInput] of a descriptor.
+func FDHasInput(fd int) bool {
+	_, _, err := unix.Recvfrom(fd, make([]byte, 1), unix.MSG_PEEK|unix.MSG_DONTWAIT)
+	return err == nil
+}
+
+// Attach is the way back of [Detach]: a connection of Go's netpoller in place of a descriptor that no loop has any more. The descriptor is closed,
+// also when it fails. The connection has what Go sets on its own; see [SetOptions].
+func Attach(fd int) (net.Conn, error) {
+	f := os.NewFile(uintptr(fd), "connection")
+	defer f.Close() // the connection has a duplicate
+	c, err := net.FileConn(f)
+	if err != nil {
+		return nil, fmt.Errorf("cannot make a connection of a descriptor: %w", err)
+	}
+	return c, nil
+}
+
+// Abort closes a descriptor that no loop took over, and lets the system forget what has come over it, and who it was.
+func Abort(fd int) {
+	_ = unix.SetsockoptLinger(fd, unix.SOL_SOCKET, unix.SO_LINGER, &unix.Linger{Onoff: 1})
+	CloseFD(fd)
 }

@@ -135,7 +135,7 @@ func simulate(p plan) outcome {
 	w.Door.Limit.Rand, w.Book.Rand = w.rng.Float64, w.rng.Float64
 	w.limiter, w.door, w.book = admission.NewLimiter[int32](p.Rate), admission.NewDoor(w.Door), admission.NewBook(w.Book)
 	if p.Limits {
-		w.pacer = admission.NewPacer(acceptLag, admission.LeastAccept, admission.MostAccept*float64(p.Host.Cores))
+		w.pacer = admission.NewPacer(acceptLag, admission.LeastAccept, admission.FirstAccept*float64(p.Host.Cores))
 		w.agenda.plan(admission.LagEvery, lags, 0)
 	}
 	shared := int(p.Shared * float64(p.Clients))
