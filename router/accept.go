@@ -207,7 +207,7 @@ func (r *Router) acceptLoop(ctx context.Context) {
 
 // acceptOne waits for a connection, and has a loop greet it, or the HTTP server serve it.
 func (r *Router) acceptOne() error {
-	if r.acceptor != nil {
+	if r.acceptor != nil && !r.spread.loads().static {
 		fd, peer, err := r.acceptor.Accept()
 		if err == nil {
 			r.greet(fd, plain(peer))

@@ -67,7 +67,7 @@ func (o greetingOutcome) String() string {
 	return [greetingOutcomes]string{"session", "refused", "http", "gone"}[o]
 }
 
-// greets reports whether loops greet clients. They do not where clients or legs speak TLS, where a balancer speaks first, or where no gateway is
+// greets reports whether loops greet clients. They do not where clients or legs speak TLS, where a balancer speaks first, or where gateways are not
 // ours: goroutines do that.
 func (r *Router) greets() bool {
 	return !r.cfg.Portable && r.deps.TLS == nil && len(r.cfg.ProxyProtocolFrom) == 0 && r.deps.Keys != nil && r.deps.LegTLS == nil

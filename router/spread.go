@@ -28,6 +28,7 @@ type loads struct {
 	ring    *ring.Ring
 	of      map[*ring.Member]*shard
 	routers int64 // active ones
+	static  bool  // some are none of ours
 }
 
 const (
@@ -78,6 +79,7 @@ func (sp *spread) loads() *loads {
 	v := &loads{ring: rg, of: make(map[*ring.Member]*shard), routers: int64(max(1, activeRouters(rg)))}
 	for _, m := range rg.Shards() {
 		v.of[m] = sp.r.shards.of(m)
+		v.static = v.static || m.Static
 	}
 	sp.view.Store(v)
 	return v
