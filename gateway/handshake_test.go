@@ -136,10 +136,7 @@ func (r *rig) leg(topicAndQuery string, headers ...string) *legClient {
 	}
 	r.t.Cleanup(func() { c.Close() })
 	_ = c.SetDeadline(time.Now().Add(testcluster.Limit()))
-	signed := leg.Request{Method: "GET", URI: "/t/" + topicAndQuery, Host: "x", Client: "192.0.2.7"}
-	headers = append(headers, leg.HeaderLeg+": "+leg.Version, leg.HeaderClient+": "+signed.Client,
-		leg.HeaderAuth+": "+r.keys.Sign(signed, time.Now()))
-	if _, err := io.WriteString(c, "GET "+signed.URI+" HTTP/1.1\r\n"+strings.Join(headers, "\r\n")+"\r\n\r\n"); err != nil {
+	if _, err := io.WriteString(c, r.legHead(topicAndQuery, headers...)); err != nil {
 		r.t.Fatal(err)
 	}
 	l := &legClient{t: r.t, b: bufio.NewReader(c), c: c}
@@ -152,6 +149,14 @@ func (r *rig) leg(topicAndQuery string, headers ...string) *legClient {
 	}
 	l.ticket = resp.Header.Get(leg.HeaderTicket)
 	return l
+}
+
+// legHead is the handshake of a client as a router hands it on.
+func (r *rig) legHead(topicAndQuery string, headers ...string) string {
+	signed := leg.Request{Method: "GET", URI: "/t/" + topicAndQuery, Host: "x", Client: "192.0.2.7"}
+	headers = append(headers, leg.HeaderLeg+": "+leg.Version, leg.HeaderClient+": "+signed.Client,
+		leg.HeaderAuth+": "+r.keys.Sign(signed, time.Now()))
+	return "GET " + signed.URI + " HTTP/1.1\r\n" + strings.Join(headers, "\r\n") + "\r\n\r\n"
 }
 
 func (l *legClient) record() (leg.Header, string) {

@@ -15,6 +15,8 @@ import (
 type metrics struct {
 	opened  [formats]counter
 	goneOn  [formats]counter
+	granted counter // asks on feeds
+	sentOn  counter // asks of which a session has to come on a leg
 	closed  [closeReasons]counter
 	gaps    [gapReasons]counter
 	replays [replaySources]counter
@@ -168,6 +170,7 @@ var (
 	descReplays    = desc("replays_total", "Subscriptions that came with a position, by where they went on.", "source")
 	descStaleSlots = desc("stale_slots", "Tailed slots that have brought nothing for too long, or lag behind.")
 	descTurned     = desc("stale_total", "Times that a slot has become stale.")
+	descAsks       = desc("asks_total", "Sessions that a router has asked for on a feed, by what it was told: session, it has begun; leg, it has to come on one.", "answer")
 	descPreflights = desc("preflights_total", "Browsers that asked whether a page may ask for an event stream, and were told.")
 	descOffered    = desc("offered_total", "Sessions of stale slots offered to other gateways.")
 	descReads      = desc("replay_reads_total", "Pages of the past read from Redis.")
@@ -267,6 +270,8 @@ func (m *metrics) collectLabelled(count func(d *prometheus.Desc, v uint64, label
 		count(descOpened, m.opened[f].Load(), f.String())
 		count(descGoneOn, m.goneOn[f].Load(), f.String())
 	}
+	count(descAsks, m.granted.Load(), "session")
+	count(descAsks, m.sentOn.Load(), "leg")
 	for r := range closeReasons {
 		count(descClosed, m.closed[r].Load(), r.String())
 	}

@@ -4,6 +4,8 @@ import (
 	"crypto/sha256"
 	"encoding/binary"
 
+	"go.uber.org/zap"
+
 	"github.com/ringside-edge/ringside/internal/topicrule"
 	"github.com/ringside-edge/ringside/leg"
 )
@@ -14,9 +16,8 @@ import (
 
 // share is what a feed is beside a session.
 type share struct {
-	members leg.Members           // sessions that the router serves from it
-	part    [leg.MembersSize]byte // of a word that is not whole yet
-	have    int                   // bytes in part
+	members leg.Members // sessions that the router serves from it
+	words   leg.Words   // what the router says
 }
 
 // feedExtras are the Extra of a feed's ticket: of those whose clients don't ask how many follow the topic, and of those who do.
@@ -101,14 +102,16 @@ func (s *session) weight() int64 {
 // sent counts messages that the session was handed, in one call when bytes is not 0: those of a feed for each session that it stands for.
 func (s *session) sent(messages, bytes int) { s.worker.counts.sent(messages*int(s.weight()), bytes) }
 
-// represent takes what the router of a feed says: for how many sessions it stands.
+// represent takes what the router of a feed says: for how many sessions it stands, and that it asks for more.
 func (s *session) represent(p []byte) {
 	was, sh := s.share.members, s.share
-	for _, c := range p {
-		sh.part[sh.have] = c
-		if sh.have++; sh.have == leg.MembersSize {
-			sh.members, sh.have = leg.ParseMembers(sh.part[:]), 0
-		}
+	if err := sh.words.Take(p, func(m leg.Members) { sh.members = m }, s.asked); err != nil {
+		s.worker.g.log.Warn("a router says on a feed what is not understood", zap.Error(err))
+		s.close(closeResume)
+		return
+	}
+	if sh.members == was {
+		return
 	}
 	s.subs(func(sub *sub) {
 		sub.feed.topic.subscribed.Add(int64(sh.members.All) - int64(was.All))

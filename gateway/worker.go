@@ -33,6 +33,8 @@ type worker struct {
 	drainShare float64 // of a drain: sessions per tick; 0 before the first
 	leaving    exodus  // of stale slots
 
+	asker asker // of routers' feeds
+
 	corked *session // that begins; nil as a rule
 	held   []byte   // what it has been told so far
 

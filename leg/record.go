@@ -21,7 +21,8 @@
 //
 // Of a topic that many of a router's sessions follow the gateway need not send every message to each: it offers a feed ([Offer]), a
 // leg that the router opens for itself, as if it were a session's next, and shares out. The session's own leg is let go of and
-// opened anew when it is needed. On a feed the router says by [AppendMembers] for how many sessions it stands.
+// opened anew when it is needed. On a feed the router says by [AppendMembers] for how many sessions it stands, and asks by [AppendAsk] for more
+// that need no leg to begin with.
 //
 // The package is pure: no I/O, and no clock but the one it is handed.
 package leg
@@ -54,6 +55,8 @@ const (
 	Renew  Kind = 6 // the bytes are the session's ticket from now on, in place of the last one
 	Feed   Kind = 7 // the bytes are an [Offer]: the router may serve the topic to the session itself
 
+	Granted Kind = 8 // on a feed: the bytes are a [Grant], and none for the client of a session on a leg
+
 	mustUnderstand Kind = 128
 )
 
@@ -67,6 +70,8 @@ const (
 	// Asked says that the client has not been told yet that it follows the topic; the position is where it wants to
 	// begin, zero for what comes next.
 	Asked Flags = 2
+	// TakesAsks says, on a feed, that the gateway can be asked for sessions there: [AppendAsk].
+	TakesAsks Flags = 4
 )
 
 // Strict is the flag of a [Feed] record that says: a client that does not keep up must have a leg of its own.

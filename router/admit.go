@@ -143,7 +143,7 @@ func (r *Router) knock(hs *handshake, w *admission.Waiter) (waits bool, no *refu
 	switch r.gate.door.Enter(now, class, w) {
 	case admission.Leave:
 		r.release()
-		return false, tooMany(reasonQueueFull)
+		return false, queueFull()
 	case admission.Wait:
 		return true, nil
 	case admission.In:
@@ -151,9 +151,13 @@ func (r *Router) knock(hs *handshake, w *admission.Waiter) (waits bool, no *refu
 	return false, nil
 }
 
-// tooMany refuses because of the crowd: [reasonQueueFull] or [reasonQueueTime].
-func tooMany(reason string) *refusal {
-	return refuse(fasthttp.StatusServiceUnavailable, reason, "more sessions begin at once than can")
+// queueFull and queueTime refuse because of the crowd.
+func queueFull() *refusal {
+	return refuse(fasthttp.StatusServiceUnavailable, reasonQueueFull, "more sessions begin at once than can")
+}
+
+func queueTime() *refusal {
+	return refuse(fasthttp.StatusServiceUnavailable, reasonQueueTime, "more sessions begin at once than can")
 }
 
 // patience is how long a handshake waits in the queue.
@@ -168,14 +172,14 @@ func (r *Router) wait(hs *handshake, w *admission.Waiter, told <-chan bool) *ref
 	select {
 	case in := <-told:
 		if !in {
-			return tooMany(reasonQueueFull)
+			return queueFull()
 		}
 		return nil
 	case <-patience.C:
 	case <-r.ctx.Done():
 	}
 	if r.gate.door.Abandon(w) || !<-told {
-		return tooMany(reasonQueueTime)
+		return queueTime()
 	}
 	return nil // it was let in at the last moment
 }

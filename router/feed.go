@@ -137,7 +137,7 @@ func (f *feed) take(h leg.Header, body []byte) bool {
 			f.end()
 			return false
 		}
-		f.begun(h.Topic)
+		f.begun(h)
 	case leg.Data, leg.Beacon:
 		switch {
 		case h.Topic == 0 && h.Position.ID.Seq != 0:
@@ -151,6 +151,8 @@ func (f *feed) take(h leg.Header, body []byte) bool {
 		f.lookForHome(moveDrain)
 	case leg.Renew:
 		f.home.ticket = bytes.Clone(body)
+	case leg.Granted:
+		f.granted(h, body)
 	case leg.End:
 		f.end()
 		return false

@@ -15,13 +15,18 @@ import (
 type feedLeg struct {
 	conn  eventloop.Conn
 	home  home
-	num   uint32      // that the gateway has given to the topic; 0: it has not begun yet
-	held  []byte      // a record that is not whole yet
-	said  leg.Members // what the gateway knows of them
-	ended uint32      // members that have ended
-	moved ticks       // when something last came
-	empty ticks       // since when there have been no members; 0 while there are
-	again ticks       // not to be opened before
+	num   uint32               // that the gateway has given to the topic; 0: it has not begun yet
+	held  []byte               // a record that is not whole yet
+	out   []byte               // what the gateway has not taken yet of what it is told
+	asks  map[uint32]*greeting // sessions that it has been asked for, by the asks' numbers; nil where it can't be asked
+	asked uint32               // the last number
+	vain  int                  // asks in a row that were not granted
+	rest  ticks                // nobody is asked for before
+	said  leg.Members          // what the gateway knows of them
+	ended uint32               // members that have ended
+	moved ticks                // when something last came
+	empty ticks                // since when there have been no members; 0 while there are
+	again ticks                // not to be opened before
 }
 
 const (
@@ -83,10 +88,28 @@ func (f *feed) sendAway(why unparkReason) {
 	}
 }
 
-// say writes to the gateway. What it says is so little that a gateway which does not take it at once takes nothing any more.
+// say writes to the gateway. What waits for it to be taken is bounded by [feed.ask].
 func (f *feed) say(b []byte) {
-	if n, err := f.conn.Write(b); err != nil || n < len(b) {
+	n := 0
+	if len(f.out) == 0 {
+		var err error
+		if n, err = f.conn.Write(b); err != nil {
+			f.lost()
+			return
+		}
+	}
+	f.out = append(f.out, b[n:]...)
+}
+
+// flush says what has had to wait.
+func (f *feed) flush() {
+	n, err := f.conn.Write(f.out)
+	if err != nil {
 		f.lost()
+		return
+	}
+	if f.out = f.out[n:]; len(f.out) == 0 {
+		f.out = nil
 	}
 }
 
@@ -97,8 +120,12 @@ func (f *feed) lookForHome(reason moveReason) { f.moveTo(nil, reason) }
 func (f *feed) moveTo(to *shard, reason moveReason) { f.home.begin(f.w, f, f.key, to, reason) }
 
 // begun is called when the gateway goes on with the topic.
-func (f *feed) begun(num uint32) {
-	f.num = num
+func (f *feed) begun(h leg.Header) {
+	f.num = h.Topic
+	if h.Flags&leg.TakesAsks != 0 && f.asks == nil {
+		f.asks = make(map[uint32]*greeting)
+		f.w.asking[f.name()] = f
+	}
 	// Backwards, because one that ends makes room for the last one.
 	for i := len(f.members) - 1; i >= 0; i-- {
 		s := f.members[i]
@@ -110,6 +137,9 @@ func (f *feed) begun(num uint32) {
 
 // Ready implements eventloop.Handler.
 func (f *feed) Ready(_ *eventloop.Conn, ev eventloop.Event) {
+	if ev&eventloop.Writable != 0 && len(f.out) > 0 {
+		f.flush()
+	}
 	if ev&eventloop.Readable == 0 {
 		return
 	}
@@ -206,9 +236,10 @@ func (f *feed) drop() {
 		return
 	}
 	f.conn.Close()
-	f.num, f.held = 0, nil
+	f.num, f.held, f.out = 0, nil, nil
 	f.home.count(false)
 	f.w.counts.feeds.dec()
+	f.forgetAsks()
 }
 
 // lost looks for another gateway in place of one that is gone.

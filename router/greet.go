@@ -33,6 +33,8 @@ type greeting struct {
 	stage stage
 	more  bool // something came behind the request, or the end
 
+	feed   *feed  // that is asked
+	asked  uint32 // number of that
 	head   []byte // of the request
 	ask    asking
 	call   *call
@@ -48,7 +50,8 @@ type stage uint8
 const (
 	stageMute   stage = iota // the request
 	stageQueued              // to be let in
-	stageAsking              // a gateway's answer
+	stageFeed                // a gateway's answer on a feed
+	stageAsking              // a gateway's answer to a handshake
 	stageOver                // nothing: it is a session, or somebody else's, or closed
 )
 
@@ -57,6 +60,7 @@ type greetingOutcome uint8
 
 const (
 	greetedSession greetingOutcome = iota
+	greetedFeed                    // a session that has begun on its topic's feed
 	greetedRefused
 	greetedHTTP // handed over
 	greetedGone // it said nothing, or had to make room
@@ -64,7 +68,7 @@ const (
 )
 
 func (o greetingOutcome) String() string {
-	return [greetingOutcomes]string{"session", "refused", "http", "gone"}[o]
+	return [greetingOutcomes]string{"session", "feed", "refused", "http", "gone"}[o]
 }
 
 // greets reports whether loops greet clients. They do not where clients or legs speak TLS, where a balancer speaks first, or where gateways are not
@@ -190,7 +194,7 @@ func (g *greeting) called(in bool) {
 		g.enter()
 	default:
 		g.r.release()
-		g.refuse(tooMany(reasonQueueFull))
+		g.refuse(queueFull())
 	}
 }
 
@@ -203,8 +207,12 @@ func (g *greeting) late() {
 	case stageQueued:
 		if g.r.gate.door.Abandon(&g.waiter) { // else it has just been called
 			g.r.release()
-			g.refuse(tooMany(reasonQueueTime))
+			g.refuse(queueTime())
 		}
+	case stageFeed:
+		delete(g.feed.asks, g.asked)
+		g.feed.rest = g.s.w.now() + vainPause // nobody else waits for it
+		g.askLeg()
 	case stageAsking:
 		if g.call.asked() && time.Now().Before(g.bound) { // the connection stands
 			g.waitFor(g.bound)
@@ -219,7 +227,15 @@ func (g *greeting) late() {
 func (g *greeting) enter() {
 	hs := g.ask.hs
 	hs.entered = g.r.now()
-	g.ask.search = g.r.newSearch(hs)
+	if f := g.s.w.asking[feedName{hs.topic, hs.websocket}]; f != nil && f.ask(g) {
+		return
+	}
+	g.askLeg()
+}
+
+// askLeg goes on where a feed's gateway has not given the session.
+func (g *greeting) askLeg() {
+	g.ask.search = g.r.newSearch(g.ask.hs)
 	g.askNext()
 }
 
@@ -367,6 +383,10 @@ func (g *greeting) undo() {
 			g.ask.hs.entered = g.r.now()
 			g.r.leave(g.ask.hs, false)
 		}
+		g.r.release()
+	case stageFeed:
+		delete(g.feed.asks, g.asked)
+		g.r.leave(g.ask.hs, false)
 		g.r.release()
 	case stageAsking:
 		g.call.drop(g.r)

@@ -67,6 +67,9 @@ func (s *session) LegFeed(h leg.Header, o leg.Offer) {
 		s.home.until, s.home.strict = int64(h.Position.ID.Ms), h.Flags&leg.Strict != 0
 		if t.feed == nil {
 			t.feed = s.w.feed(o, t.name, s.has(isWebSocket))
+			if t.feed.claims >= s.w.r.cfg.FeedMin && !t.asked { // those who are about to come need no legs then
+				t.feed.open(t.at, s.home.told)
+			}
 		}
 		return
 	}
@@ -130,9 +133,8 @@ func (s *session) park() {
 
 // beParked makes the session a member of its feeds.
 func (s *session) beParked() {
-	s.flags |= parked
+	s.setParked(true)
 	s.home.renew = s.w.now() + maxParked/2 + mathrand.N[ticks](maxParked/2)
-	s.w.counts.parked.add(1)
 	for i := range s.home.topics {
 		t := &s.home.topics[i]
 		t.feed.join(s, t)
@@ -140,6 +142,14 @@ func (s *session) beParked() {
 			return
 		}
 	}
+}
+
+// setParked notes whether the session is parked.
+func (s *session) setParked(is bool) {
+	was := s.load()
+	s.flags ^= parked
+	s.settle(was)
+	s.w.counts.parked.add(uint64(2*oneIf(is) - 1))
 }
 
 // outstays reports whether the session is about to need a leg of its own, or does already.
@@ -165,8 +175,7 @@ func (s *session) leaveFeeds() {
 	if !s.has(parked) {
 		return
 	}
-	s.flags &^= parked
-	s.w.counts.parked.dec()
+	s.setParked(false)
 	for i := range s.home.topics {
 		if t := &s.home.topics[i]; t.joined {
 			t.feed.leave(s, t)

@@ -16,6 +16,7 @@ type worker struct {
 	spare    []*waiting
 	carriers map[*session]carrier // of those that a predecessor's bridge carries; nil as a rule
 	feeds    map[uint64]*feed     // by their offers' keys
+	asking   map[feedName]*feed   // those whose gateways can be asked for sessions
 	out      []byte               // scratch: several entries of a feed, for one session
 	rebalancing
 
@@ -24,7 +25,7 @@ type worker struct {
 
 func newWorker(r *Router, l *eventloop.Loop) *worker {
 	return &worker{
-		r: r, loop: l, counts: &counts{}, read: readBuffer, feeds: make(map[uint64]*feed), greeted: make(map[*greeting]struct{}),
+		r: r, loop: l, counts: &counts{}, read: readBuffer, feeds: make(map[uint64]*feed), greeted: make(map[*greeting]struct{}), asking: make(map[feedName]*feed),
 		idleTimeout: ticksOf(r.cfg.IdleTimeout.Milliseconds()), writeTimeout: ticksOf(r.cfg.WriteTimeout.Milliseconds()),
 		grace: ticksOf(closeGrace.Milliseconds()),
 	}

@@ -14,7 +14,7 @@ const (
 	LeastReturn = time.Second
 	// Accepting goes on at LeastAccept however much the loops lag. FirstAccept is for each core, before it is known how fast it is: so many first
 	// requests are read and refused in a fraction of its time, and a backlog that is taken up at once would stand before the loops' next turn.
-	LeastAccept, FirstAccept = 100, 2_000
+	LeastAccept, FirstAccept = 100, 4_000
 	// LagEvery is how often the event loops are asked how long they take to turn.
 	LagEvery = 50 * time.Millisecond
 )

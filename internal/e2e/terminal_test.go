@@ -75,7 +75,7 @@ func (s *terminal) shows(t *testing.T, pattern string) {
 func crowded(t *testing.T, sessions int) (c *testcluster.Cluster, admin string) {
 	t.Helper()
 	c = testcluster.New(t, testcluster.NewRedis(t, false).URL())
-	c.AddRouter()
+	c.AddRouter("--no-shared-feeds") // else two feeds stand for all of them
 	for _, id := range []string{"g1", "g2"} {
 		c.AddGateway(id, "--drain-window=4s", "--drain-min=1")
 	}
