@@ -81,7 +81,7 @@ func (g *Gateway) watchPolicy(ctx context.Context) {
 	for {
 		if p := g.policy(); p != told {
 			told = p
-			g.tellPolicy(ctx, p)
+			g.tellPolicy(ctx, p, changed)
 		}
 		select {
 		case <-ctx.Done():
@@ -91,8 +91,9 @@ func (g *Gateway) watchPolicy(ctx context.Context) {
 	}
 }
 
-// tellPolicy has all sessions told, at an even pace.
-func (g *Gateway) tellPolicy(ctx context.Context, p backoff.Policy) {
+// tellPolicy has all sessions told, at an even pace, unless it changes again: who has not been told hears of the next one only. Those who come are told
+// the newest at once.
+func (g *Gateway) tellPolicy(ctx context.Context, p backoff.Policy, changed <-chan struct{}) {
 	for _, w := range g.workers {
 		w.loop.Post(eventloop.NoteFunc(func() {
 			w.policy = newPolicy(p)
@@ -101,15 +102,18 @@ func (g *Gateway) tellPolicy(ctx context.Context, p backoff.Policy) {
 	}
 	tick := time.NewTicker(policyTick)
 	defer tick.Stop()
-	for range policyTicks + 1 {
+	for ticks := 0; ticks <= policyTicks; {
 		select {
 		case <-ctx.Done():
 			return
+		case <-changed:
+			if g.policy() != p {
+				return
+			}
+			continue
 		case <-tick.C:
 		}
-		if g.policy() != p { // those that have not been told hear of the next one only
-			return
-		}
+		ticks++
 		for _, w := range g.workers {
 			w.loop.Post(eventloop.NoteFunc(w.tellPolicy))
 		}

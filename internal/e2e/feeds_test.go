@@ -50,6 +50,23 @@ func TestSharedFeeds(t *testing.T) {
 	}
 	a.waitOpen(t)
 	a.parked(t, c)
+	for i := range 24 { // for whom there are feeds already
+		a.subs = append(a.subs, testcluster.Subscribe(t, testcluster.SubscriberConfig{
+			Name: fmt.Sprintf("late%d", i), Base: func() string { return c.Router(i).HTTP() }, Topic: topics[i%6],
+		}))
+	}
+	a.waitOpen(t)
+	a.parked(t, c)
+	begun := 0.0
+	for _, r := range c.Running(testcluster.Router) {
+		n, err := r.Metric(t.Context(), `ringside_router_greeted_total{outcome="feed"}`)
+		if begun += n; err != nil {
+			t.Error(err)
+		}
+	}
+	if begun == 0 {
+		t.Error("no session has begun on a feed")
+	}
 	eventually(t, "the gateways know for how many sessions their feeds stand", func() error {
 		n := 0.0
 		for _, g := range c.Running(testcluster.Gateway) {
