@@ -82,6 +82,7 @@ func (g *Gateway) watchPolicy(ctx context.Context) {
 		if p := g.policy(); p != told {
 			told = p
 			g.tellPolicy(ctx, p, changed)
+			continue // it may have changed again
 		}
 		select {
 		case <-ctx.Done():
