@@ -8,7 +8,6 @@ import (
 	"go.uber.org/zap"
 
 	"github.com/ringside-edge/ringside/internal/position"
-	"github.com/ringside-edge/ringside/internal/topicrule"
 	"github.com/ringside-edge/ringside/leg"
 )
 
@@ -49,12 +48,10 @@ func (s *session) asked(id uint32, request []byte) {
 		s.worker.g.metrics.sentOn.Add(1)
 	}
 	h := leg.Header{Kind: leg.Granted, Position: at}
-	if g.Begins && s.topic.feed.topic.rule.Slow != topicrule.SlowGap {
-		h.Flags = leg.Strict
+	if g.Begins {
+		h.Flags = s.topic.feed.topic.strict()
 	}
-	body := leg.AppendGrant(nil, g)
-	h.Length = uint32(len(body))
-	s.control(append(leg.AppendHeader(make([]byte, 0, leg.HeaderSize+len(body)), h), body...))
+	s.control(leg.AppendRecord(nil, h, leg.AppendGrant(nil, g)))
 }
 
 // grantAsked is the beginning of the session that is asked for, and where its client stands; an empty grant when it has to come on a leg.
@@ -70,8 +67,8 @@ func (s *session) grantAsked(request []byte) (leg.Grant, position.Position) {
 		return none, own.last
 	}
 	req, no := g.parse(ctx)
-	if no != nil || !req.onLeg || !req.takesFeeds || req.viewers || req.format.isCable() || req.preflight != nil || req.topic != own.feed.topic.name ||
-		feedKey(req.format, req.topic, feedExtras[0]) != s.id || g.demands(req.topic) != 0 {
+	if no != nil || !req.onLeg || !req.takesFeeds || req.viewers || s.viewers || req.preflight != nil || req.topic != own.feed.topic.name ||
+		req.format != s.format || g.demands(req.topic) != 0 {
 		return none, own.last // a leg is where that is understood, refused, and seen to
 	}
 	at := own.last

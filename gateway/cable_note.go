@@ -58,11 +58,11 @@ func (s *session) tellNote(note int, text string, asked bool) {
 	names, _ := noteParts(note, text)
 	var b []byte
 	for i, name := range names {
-		h := leg.Header{Length: uint32(len(name)), Kind: leg.Topic, Topic: noteNumber(note, i)}
+		h := leg.Header{Kind: leg.Topic, Topic: noteNumber(note, i)}
 		if asked && i == 0 {
 			h.Flags = leg.Asked
 		}
-		b = append(leg.AppendHeader(b, h), name...)
+		b = leg.AppendRecord(b, h, name)
 	}
 	s.control(b)
 }
@@ -219,11 +219,11 @@ func (s *session) resumeNote(number int, n *note, standing map[string]bool) {
 		for i, p := range n.parts {
 			if p != "" {
 				name := fmt.Sprintf("\x00%04x%02x%s", number, i, p)
-				h := leg.Header{Length: uint32(len(name)), Kind: leg.Topic, Topic: noteNumber(number, i)}
+				h := leg.Header{Kind: leg.Topic, Topic: noteNumber(number, i)}
 				if n.asked && i == 0 {
 					h.Flags = leg.Asked
 				}
-				b = append(leg.AppendHeader(b, h), name...)
+				b = leg.AppendRecord(b, h, name)
 			}
 		}
 		s.control(b)

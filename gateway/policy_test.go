@@ -36,36 +36,31 @@ func TestPolicyChangesAgain(t *testing.T) {
 		set(time.Duration(i+2) * time.Second)
 	}
 	for told := 0; told != 21_000; {
-		var m struct {
-			Type    string
-			Backoff struct{ Min int }
+		kind, least := c.policy()
+		if kind != "policy" || least <= told {
+			t.Fatalf("got %s of %d ms, want a policy behind %d ms", kind, least, told)
 		}
-		_, text := c.raw()
-		if err := json.Unmarshal([]byte(text), &m); err != nil || m.Type != "policy" || m.Backoff.Min <= told {
-			t.Fatalf("got %s, %v, want a policy behind %d ms", text, err, told)
-		}
-		told = m.Backoff.Min
+		told = least
 	}
 	set(25 * time.Second) // once, while the last is being told
 	for told := 0; told != 25_000; {
-		var m struct{ Backoff struct{ Min int } }
-		_, text := c.raw()
-		if err := json.Unmarshal([]byte(text), &m); err != nil {
-			t.Fatal(err)
-		}
-		told = m.Backoff.Min
+		_, told = c.policy()
 	}
-	if s := welcomeBackoff(t, r); s != 25_000 {
-		t.Errorf("who comes is told of %d ms", s)
+	if _, least := r.dial("finals").policy(); least != 25_000 {
+		t.Errorf("who comes is told of %d ms", least)
 	}
 }
 
-func welcomeBackoff(t *testing.T, r *rig) int {
-	t.Helper()
-	var m struct{ Backoff struct{ Min int } }
-	_, text := r.dial("finals").raw()
-	if err := json.Unmarshal([]byte(text), &m); err != nil {
-		t.Fatal(err)
+// policy reads a message, and what it says of the policy: the least delay, in ms.
+func (c *wsClient) policy() (kind string, least int) {
+	c.t.Helper()
+	var m struct {
+		Type    string
+		Backoff struct{ Min int }
 	}
-	return m.Backoff.Min
+	_, text := c.raw()
+	if err := json.Unmarshal([]byte(text), &m); err != nil {
+		c.t.Fatalf("%s: %v", text, err)
+	}
+	return m.Type, m.Backoff.Min
 }

@@ -75,12 +75,16 @@ func (s *sub) offerFeed() {
 	if g := ses.grant(); g != nil && g.Expires != 0 {
 		h.Position.ID.Ms = uint64(g.Expires) * 1000
 	}
-	if s.feed.topic.rule.Slow != topicrule.SlowGap {
-		h.Flags = leg.Strict
+	h.Flags = s.feed.topic.strict()
+	ses.control(leg.AppendRecord(nil, h, s.feed.offerBody(ses)))
+}
+
+// strict says by a flag whether a router may serve those from a feed who do not keep up.
+func (t *topic) strict() leg.Flags {
+	if t.rule.Slow == topicrule.SlowGap {
+		return 0
 	}
-	body := s.feed.offerBody(ses)
-	h.Length = uint32(len(body))
-	ses.control(append(leg.AppendHeader(make([]byte, 0, leg.HeaderSize+len(body)), h), body...))
+	return leg.Strict
 }
 
 // offerAnew tells the router what has changed about until when it may serve the subscriptions itself.

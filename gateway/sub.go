@@ -151,14 +151,14 @@ func (s *sub) tell(at position.Position) {
 		return
 	}
 	s.told = true
-	h := leg.Header{Length: uint32(len(s.feed.topic.name)), Kind: leg.Topic, Topic: s.feed.topic.num, Position: at}
+	h := leg.Header{Kind: leg.Topic, Topic: s.feed.topic.num, Position: at}
 	if !s.greeted {
 		h.Flags = leg.Asked
 	}
 	if s.session.share != nil && s.session.worker.g.demands(s.feed.topic.name) == 0 { // else somebody is asked, who may take his time
 		h.Flags |= leg.TakesAsks
 	}
-	s.session.control(append(leg.AppendHeader(nil, h), s.feed.topic.name...))
+	s.session.control(leg.AppendRecord(nil, h, s.feed.topic.name))
 }
 
 // greet tells the client, once, that it is subscribed. at is what the client has: what lies between it and where the

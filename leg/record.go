@@ -31,6 +31,7 @@ import (
 	"encoding/binary"
 	"errors"
 	"fmt"
+	"slices"
 
 	"github.com/ringside-edge/ringside/internal/position"
 )
@@ -115,6 +116,12 @@ func PutHeader(b []byte, h Header) {
 	binary.BigEndian.PutUint32(b[12:], h.Position.Epoch)
 	binary.BigEndian.PutUint64(b[16:], h.Position.ID.Ms)
 	binary.BigEndian.PutUint64(b[24:], h.Position.ID.Seq)
+}
+
+// AppendRecord appends a record to b: h, with the length of body, and body.
+func AppendRecord[T string | []byte](b []byte, h Header, body T) []byte {
+	h.Length = uint32(len(body))
+	return append(AppendHeader(slices.Grow(b, HeaderSize+len(body)), h), body...)
 }
 
 // AppendHeader appends h to b.
