@@ -89,27 +89,19 @@ func (f *feed) granted(h leg.Header, body []byte) {
 
 // beginParked makes the client's connection a session that is parked on a feed, of which it has a claim.
 func (g *greeting) beginParked(f *feed, h leg.Header, grant leg.Grant) {
-	r, s, hs, w := g.r, g.s, g.ask.hs, g.s.w
-	r.leave(hs, true)
-	s.flags, s.key, s.moved = isLeg, hs.topic, w.now()
-	if hs.websocket {
+	s, w := g.s, g.s.w
+	s.flags, s.moved = isLeg, w.now()
+	if g.ask.hs.websocket {
 		s.flags |= isWebSocket
 	}
-	s.home = &home{
-		shard: f.home.shard, ticket: bytes.Clone(grant.Ticket), told: grant.Policy, begun: true, strict: h.Flags&leg.Strict != 0,
-		spoke: s.moved, patience: parkPatience(r.cfg.ParkAfter), topics: []standing{{name: f.topic, at: h.Position, feed: f}},
-	}
-	r.setClientOptions(g.fd)
-	g.leave(greetedFeed)
-	g.guest.Leave()
-	s.client.Handle(s)
-	w.add(s)
-	w.counts.opened[s.kind()].add(1)
-	if s.writeDown(slices.Concat(grant.Head, grant.First)) {
-		s.beParked()
-	}
-	if g.more && s.client.Open() { // its event has been
-		s.pumpUp()
-	}
-	r.shook(hs)
+	s.home = g.r.newHome(f.home.shard, bytes.Clone(grant.Ticket), grant.Policy)
+	s.home.begun, s.home.strict, s.home.spoke = true, h.Flags&leg.Strict != 0, s.moved
+	s.home.topics = []standing{{name: f.topic, at: h.Position, feed: f}}
+	g.become(greetedFeed, func() {
+		w.add(s)
+		w.counts.opened[s.kind()].add(1)
+		if s.writeDown(slices.Concat(grant.Head, grant.First)) {
+			s.beParked()
+		}
+	})
 }

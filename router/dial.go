@@ -103,7 +103,9 @@ func (u *upstream) home(r *Router) *home {
 		u.uncount(r)
 		return nil
 	}
-	return &home{shard: u.shard, ticket: a.ticket, told: a.policy, counted: true, farewell: a.farewell, patience: parkPatience(r.cfg.ParkAfter)}
+	h := r.newHome(u.shard, a.ticket, a.policy)
+	h.counted, h.farewell = true, a.farewell
+	return h
 }
 
 // uncount takes back that the gateway has one session more.

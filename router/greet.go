@@ -293,17 +293,24 @@ func (g *greeting) tried(outcome dialOutcome, err error) {
 
 // begin makes the connections a session.
 func (g *greeting) begin() {
-	r, s, hs, up := g.r, g.s, g.ask.hs, g.ask.up
-	r.leave(hs, true)
-	s.flags, s.key, s.home = flagsOf(hs, up), hs.topic, up.home(r)
-	r.setClientOptions(g.fd)
+	s, up := g.s, g.ask.up
+	s.flags, s.home = flagsOf(g.ask.hs, up), up.home(g.r)
 	a := arrival{session: s, call: g.call}
 	a.first, a.head = up.first()
-	up.done(r)
-	g.leave(greetedSession)
+	up.done(g.r)
+	g.become(greetedSession, a.begin)
+}
+
+// become makes the client's connection the session's, which begin begins.
+func (g *greeting) become(outcome greetingOutcome, begin func()) {
+	r, s, hs := g.r, g.s, g.ask.hs
+	r.leave(hs, true)
+	s.key = hs.topic
+	r.setClientOptions(g.fd)
+	g.leave(outcome)
 	g.guest.Leave()
 	s.client.Handle(s)
-	a.begin()
+	begin()
 	if g.more && s.client.Open() { // its event has been
 		s.pumpUp()
 	}

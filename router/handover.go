@@ -155,17 +155,15 @@ func (r *Router) unpack(w *worker, st *sessionState) *session {
 		s.frames = frames{f.Left, f.Seen, f.Size, f.Bye}
 	}
 	if h := st.Home; h != nil {
-		s.home = &home{
-			shard: r.shards.of(&ring.Member{ID: h.Shard, Addr: h.Addr, Role: ring.RoleGateway}), ticket: h.Ticket, acked: h.Acked, begun: h.Begun,
-			told: h.Told, farewell: h.Farewell,
-		}
+		s.home = r.newHome(r.shards.of(&ring.Member{ID: h.Shard, Addr: h.Addr, Role: ring.RoleGateway}), h.Ticket, h.Told)
+		s.home.acked, s.home.begun, s.home.farewell = h.Acked, h.Begun, h.Farewell
 		if h.Half != "" {
 			s.home.half = unique.Make(h.Half)
 		}
 		for i, t := range h.Topics {
 			s.home.topics = append(s.home.topics, standing{name: unique.Make(t.Name), num: h.Nums[i], asked: t.Asked, at: t.Position})
 		}
-		s.home.spoke, s.home.patience = now, parkPatience(r.cfg.ParkAfter)
+		s.home.spoke = now
 		s.home.strict, s.home.until = h.Strict, h.Until
 		if r.takesParked(st) {
 			s.flags &^= homeless

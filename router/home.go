@@ -31,6 +31,11 @@ type home struct {
 	patience uint16 // for how long a client must have said nothing for the session to be parked, in ticks
 }
 
+// newHome is the home of a session that has been given this ticket, and whose client knows of that version of the policy.
+func (r *Router) newHome(sh *shard, ticket []byte, told uint32) *home {
+	return &home{shard: sh, ticket: ticket, told: told, patience: parkPatience(r.cfg.ParkAfter)}
+}
+
 // count counts the session as one of its shard's, or no longer.
 func (h *home) count(is bool) {
 	if h.counted == is {
