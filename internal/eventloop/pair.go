@@ -4,7 +4,6 @@ import (
 	"errors"
 	"fmt"
 	"net"
-	"os"
 	"syscall"
 	"time"
 
@@ -24,16 +23,15 @@ func Pair(buffer int) (fd int, far *net.UnixConn, err error) {
 			fd = -1
 		}
 	}()
-	f := os.NewFile(uintptr(fds[1]), "pair")
-	defer f.Close() // the connection has a duplicate
 	if buffer > 0 {
 		for _, end := range fds {
 			if err = unix.SetsockoptInt(end, unix.SOL_SOCKET, unix.SO_SNDBUF, buffer); err != nil {
+				CloseFD(fds[1])
 				return -1, nil, fmt.Errorf("cannot bound a pair of sockets: %w", err)
 			}
 		}
 	}
-	c, err := net.FileConn(f)
+	c, err := Attach(fds[1])
 	if err != nil {
 		return -1, nil, fmt.Errorf("cannot use a pair of sockets: %w", err)
 	}
