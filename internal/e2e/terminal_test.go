@@ -5,63 +5,25 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
-	"io"
 	"os"
 	"os/exec"
 	"regexp"
 	"strings"
-	"sync"
 	"syscall"
 	"testing"
-
-	"github.com/creack/pty"
 
 	"github.com/ringside-edge/ringside/internal/testcluster"
 )
 
 // terminal is what somebody sees of a command.
-type terminal struct {
-	mu   sync.Mutex
-	text bytes.Buffer
-	tty  *os.File
-}
+type terminal struct{ *testcluster.Terminal }
 
-func newTerminal(t *testing.T) *terminal {
+func newTerminal(t *testing.T) terminal {
 	t.Helper()
-	ptmx, tty, err := pty.Open()
-	if err != nil {
-		t.Fatal(err)
-	}
-	if err := pty.Setsize(ptmx, &pty.Winsize{Rows: 24, Cols: 100}); err != nil {
-		t.Fatal(err)
-	}
-	s := &terminal{tty: tty}
-	read := make(chan struct{})
-	go func() {
-		defer close(read)
-		_, _ = io.Copy(s, ptmx)
-	}()
-	t.Cleanup(func() {
-		tty.Close()
-		ptmx.Close()
-		<-read
-	})
-	return s
+	return terminal{testcluster.NewTerminal(t, 100)}
 }
 
-func (s *terminal) Write(p []byte) (int, error) {
-	s.mu.Lock()
-	defer s.mu.Unlock()
-	return s.text.Write(p)
-}
-
-func (s *terminal) String() string {
-	s.mu.Lock()
-	defer s.mu.Unlock()
-	return s.text.String()
-}
-
-func (s *terminal) shows(t *testing.T, pattern string) {
+func (s terminal) shows(t *testing.T, pattern string) {
 	t.Helper()
 	eventually(t, "the terminal shows "+pattern, func() error {
 		if !regexp.MustCompile(pattern).MatchString(s.String()) {
@@ -105,7 +67,7 @@ func TestDrainIsSeen(t *testing.T) {
 	s := newTerminal(t)
 	cmd := exec.Command(testcluster.Binary(t), "drain", "g1", "--of", admin)
 	cmd.Env = append(os.Environ(), "TERM=xterm", "CI=", "NO_COLOR=")
-	cmd.Stdin, cmd.Stdout, cmd.Stderr = s.tty, s.tty, s.tty
+	cmd.Stdin, cmd.Stdout, cmd.Stderr = s.TTY, s.TTY, s.TTY
 	cmd.SysProcAttr = &syscall.SysProcAttr{Setsid: true, Setctty: true}
 	if err := cmd.Start(); err != nil {
 		t.Fatal(err)
@@ -125,7 +87,7 @@ func TestDrainIsSeen(t *testing.T) {
 	watch := newTerminal(t)
 	again := exec.Command(testcluster.Binary(t), "drain", "g2", "--of", admin)
 	again.Env = cmd.Env
-	again.Stdin, again.Stdout, again.Stderr = watch.tty, watch.tty, watch.tty
+	again.Stdin, again.Stdout, again.Stderr = watch.TTY, watch.TTY, watch.TTY
 	if err := again.Run(); err != nil {
 		t.Errorf("drain: %v\n%q", err, watch)
 	}

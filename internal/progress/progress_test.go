@@ -9,12 +9,10 @@ import (
 	"os/signal"
 	"regexp"
 	"strings"
-	"sync"
 	"syscall"
 	"testing"
 	"time"
 
-	"github.com/creack/pty"
 	"go.uber.org/goleak"
 
 	"github.com/ringside-edge/ringside/internal/look"
@@ -42,53 +40,14 @@ func work() {
 }
 
 // screen is what a terminal has been sent.
-type screen struct {
-	ptmx, tty *os.File
-	mu        sync.Mutex
-	text      bytes.Buffer
-}
+type screen struct{ *testcluster.Terminal }
 
-func newScreen(t *testing.T, columns uint16) *screen {
+func newScreen(t *testing.T, columns uint16) screen {
 	t.Helper()
-	ptmx, tty, err := pty.Open()
-	if err != nil {
-		t.Fatal(err)
-	}
-	s := &screen{ptmx: ptmx, tty: tty}
-	s.resize(t, columns)
-	read := make(chan struct{})
-	go func() {
-		defer close(read)
-		_, _ = io.Copy(s, ptmx)
-	}()
-	t.Cleanup(func() {
-		tty.Close()
-		ptmx.Close()
-		<-read
-	})
-	return s
+	return screen{testcluster.NewTerminal(t, columns)}
 }
 
-func (s *screen) resize(t *testing.T, columns uint16) {
-	t.Helper()
-	if err := pty.Setsize(s.ptmx, &pty.Winsize{Rows: 24, Cols: columns}); err != nil {
-		t.Fatal(err)
-	}
-}
-
-func (s *screen) Write(p []byte) (int, error) {
-	s.mu.Lock()
-	defer s.mu.Unlock()
-	return s.text.Write(p)
-}
-
-func (s *screen) String() string {
-	s.mu.Lock()
-	defer s.mu.Unlock()
-	return s.text.String()
-}
-
-func (s *screen) shows(t *testing.T, what string) {
+func (s screen) shows(t *testing.T, what string) {
 	t.Helper()
 	testcluster.Soon(t, "the terminal shows "+what, func() bool { return strings.Contains(s.String(), what) })
 }
@@ -96,7 +55,7 @@ func (s *screen) shows(t *testing.T, what string) {
 var escape = regexp.MustCompile("\x1b\\[[0-9;]*[A-Za-z]")
 
 // last is the last line that stands, and longest the widest that was drawn.
-func (s *screen) last() (last string, longest int) {
+func (s screen) last() (last string, longest int) {
 	for line := range strings.SplitSeq(escape.ReplaceAllString(s.String(), "\n"), "\n") {
 		line = strings.TrimRight(line, "\r")
 		longest = max(longest, len([]rune(line)))
@@ -111,7 +70,7 @@ func (s *screen) last() (last string, longest int) {
 func TestTerminal(t *testing.T) {
 	for _, columns := range []uint16{120, 40, 12, 1} {
 		s := newScreen(t, columns)
-		bar := New(Config{Out: s.tty, Env: look.Env{"TERM=xterm", "NO_COLOR=1"}, Unit: "sessions"})
+		bar := New(Config{Out: s.TTY, Env: look.Env{"TERM=xterm", "NO_COLOR=1"}, Unit: "sessions"})
 		bar.Set("g1 drains", 0, 200, "200 sessions left")
 		s.shows(t, "\n")
 		bar.Say("said")
@@ -123,7 +82,7 @@ func TestTerminal(t *testing.T) {
 		bar.End()
 		bar.End()
 		bar.Set("g1 drains", 1, 200, "too late")
-		if _, err := bar.Over(s.tty).Write([]byte("behind it\n")); err != nil {
+		if _, err := bar.Over(s.TTY).Write([]byte("behind it\n")); err != nil {
 			t.Error(err)
 		}
 		s.shows(t, "behind it\r\n")
@@ -143,11 +102,11 @@ func TestTerminal(t *testing.T) {
 // Who makes the window narrower gets lines that fit it from then on.
 func TestResize(t *testing.T) {
 	s := newScreen(t, 120)
-	bar := New(Config{Out: s.tty, Env: look.Env{"TERM=xterm"}})
+	bar := New(Config{Out: s.TTY, Env: look.Env{"TERM=xterm"}})
 	defer bar.End()
 	bar.Set("wide", 1, 2, strings.Repeat("x", 60))
 	s.shows(t, strings.Repeat("x", 60))
-	s.resize(t, 30)
+	s.Resize(t, 30)
 	bar.Set("narrow", 1, 2, strings.Repeat("y", 60))
 	s.shows(t, "y…")
 	if strings.Contains(s.String(), strings.Repeat("y", 30)) {
@@ -166,7 +125,7 @@ func TestPlain(t *testing.T) {
 		got func() string
 	}{
 		{pipe, nil, pipe.String},
-		{dumb.tty, look.Env{"TERM=dumb"}, func() string { dumb.shows(t, "100 %"); return strings.ReplaceAll(dumb.String(), "\r\n", "\n") }},
+		{dumb.TTY, look.Env{"TERM=dumb"}, func() string { dumb.shows(t, "100 %"); return strings.ReplaceAll(dumb.String(), "\r\n", "\n") }},
 	} {
 		bar := file(Config{Out: c.out, Env: c.env, Unit: "sessions", Style: look.Of(look.Auto, c.out, c.env)})
 		bar.now = func() time.Time { return clock }
@@ -214,13 +173,13 @@ func TestInterrupted(t *testing.T) {
 	s := newScreen(t, 80)
 	cmd := exec.Command(os.Args[0])
 	cmd.Env = append(os.Environ(), "RINGSIDE_TEST_PROGRESS=1", "TERM=xterm", "CI=", "NO_COLOR=")
-	cmd.Stdin, cmd.Stdout, cmd.Stderr = s.tty, s.tty, s.tty
+	cmd.Stdin, cmd.Stdout, cmd.Stderr = s.TTY, s.TTY, s.TTY
 	if err := cmd.Start(); err != nil {
 		t.Fatal(err)
 	}
 	t.Cleanup(func() { _ = cmd.Process.Kill() })
 	s.shows(t, "the second")
-	if _, err := s.ptmx.WriteString("typed"); err != nil { // which the terminal echoes
+	if _, err := s.Keyboard.WriteString("typed"); err != nil { // which the terminal echoes
 		t.Fatal(err)
 	}
 	s.shows(t, "typed\r\x1b[1A\x1b[J")
@@ -230,7 +189,7 @@ func TestInterrupted(t *testing.T) {
 	if err := cmd.Wait(); err != nil {
 		t.Fatal(err)
 	}
-	if _, err := s.tty.WriteString("$ "); err != nil {
+	if _, err := s.TTY.WriteString("$ "); err != nil {
 		t.Fatal(err)
 	}
 	s.shows(t, "$ ")
