@@ -127,10 +127,10 @@ func (t *truth) standing() (ids []position.ID) {
 	return ids
 }
 
-// trim notes that everything before first was removed; all, when there is no first entry.
+// trim notes that everything before first was removed; all, when there is no first entry. Gateways put beacons back that were lost.
 func (t *truth) trim(first position.ID) {
 	for _, f := range t.entries {
-		if f.fate == stands && (first.IsZero() || f.id.Less(first)) {
+		if (f.fate == stands || f.beacon) && (first.IsZero() || f.id.Less(first)) {
 			f.fate, f.trimmed = trimmed, true
 		}
 	}

@@ -254,6 +254,26 @@ func TestLossJustAfterTheStart(t *testing.T) {
 	})
 }
 
+// A tail that is new to a stream has nothing to compare it with; but where that ends before its epoch's mark, that is lost.
+func TestLostMark(t *testing.T) {
+	kinds(t, func(t *testing.T, k kind) {
+		s := testcluster.NewRedis(t, false)
+		c := ready(t, start(t, Config{URL: s.URL()}))
+		p := publish(t, c, "finals", "seen")
+		do(t, s.Dial(t), "EVAL", `
+			local mark = redis.call('XADD', KEYS[1], '*', 'epoch', '7')
+			redis.call('SET', KEYS[2], '7 ' .. mark)
+			redis.call('XDEL', KEYS[1], mark)`, "2", Key(p.Slot), epochKey(p.Slot))
+		h, _ := tailOf(t, c, k, p.Slot)
+		at := h.stands(p.Slot)
+		if at.Epoch == 7 || at.Epoch == p.Position.Epoch || !p.Position.ID.Less(at.ID) {
+			t.Errorf("got %v, want the mark of a new epoch", at)
+		}
+		publishSurely(t, c, "finals", "live")
+		h.wantPayloads("finals", "live")
+	})
+}
+
 // Who repeats an id around the publish script is not heard twice, live or in a page, whoever reads.
 func TestRepetitionsAroundTheScript(t *testing.T) {
 	both(t, func(t *testing.T, url string) {

@@ -53,8 +53,11 @@ for _, e in ipairs(redis.call('XRANGE', KEYS[1], ARGV[5], ARGV[2])) do
 end
 if less(redis.call('XREVRANGE', KEYS[1], '+', '-', 'COUNT', 1)[1][1], ARGV[2]) then
   local added = redis.pcall('XADD', KEYS[1], ARGV[2], 'beacon', ARGV[1] .. ' ' .. ARGV[3])
-  -- Redis remembers a greater ID than that of any entry there is: then all is well.
-  if type(added) == 'table' and not string.find(added.err, 'equal or smaller') then return added end
+  if type(added) == 'table' then
+    if not string.find(added.err, 'equal or smaller') then return added end
+    -- Redis remembers a greater ID than that of any entry there is: what it gives out is above the position.
+    redis.call('XADD', KEYS[1], '*', 'beacon', ARGV[1] .. ' ' .. ARGV[3])
+  end
 end
 return 1
 `)

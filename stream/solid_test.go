@@ -64,6 +64,31 @@ func TestLostBeacons(t *testing.T) {
 	})
 }
 
+// Where beacons were deleted from a stream that remembers their IDs, the next one comes without anybody's publish.
+func TestDeletedBeacons(t *testing.T) {
+	kinds(t, func(t *testing.T, k kind) {
+		s := testcluster.NewRedis(t, false)
+		c := ready(t, start(t, Config{URL: s.URL()}))
+		p := publish(t, c, "finals", "0")
+		h := newHeard(t)
+		tl := c.NewTailer(TailConfig{Sink: h, Shard: "g1", Beacon: 50 * time.Millisecond})
+		k.want(tl, p.Slot)
+		run(t, h, tl, 1)
+		r := s.Dial(t)
+		for range 3 {
+			h.wait("there is a beacon", func() bool { return p.Position.ID.Next().Less(h.at[p.Slot].ID) })
+			do(t, r, "EVAL", `
+				for _, e in ipairs(redis.call('XRANGE', KEYS[1], ARGV[1], '+')) do redis.call('XDEL', KEYS[1], e[1]) end`,
+				"1", Key(p.Slot), p.Position.ID.Next().String())
+			at := h.stands(p.Slot)
+			h.wait("the watermark goes on", func() bool { return !h.lost[p.Slot] && at.ID.Less(h.at[p.Slot].ID) })
+		}
+		if got := h.stands(p.Slot).Epoch; got != p.Position.Epoch {
+			t.Errorf("got epoch %x, want %x: only beacons were lost", got, p.Position.Epoch)
+		}
+	})
+}
+
 // A tail that begins at a beacon knows the message before it, without having read it.
 func TestTailThatBeginsAtABeacon(t *testing.T) {
 	s := testcluster.NewRedis(t, false)

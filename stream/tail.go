@@ -114,9 +114,10 @@ func (t *tail) passed(es []Entry, msgs []rueidis.RedisMessage) {
 // place decides where a tail stands, given the edges of its stream. A new one stands at the end. One that was interrupted goes on
 // where it stood, if the stream still is what it was: the epoch the same, and the last entry that was handed over still there with
 // the same content, or else trimmed. If not, Redis has lost data, and the stream gets a new epoch, unless somebody else has given
-// it one already. Lost beacons are no loss. An epoch that began before ours is an old snapshot, and no newer life.
+// it one already. Lost beacons are no loss. An epoch that began before ours is an old snapshot, and no newer life; a stream that ends
+// before its epoch's mark has lost that.
 func (r *reader) place(ctx context.Context, t *tail, e Edges) (err error) {
-	if t.at.Epoch == 0 {
+	if t.at.Epoch == 0 && !e.Last.Less(e.Begin) {
 		t.moveTo(position.Position{Epoch: e.Epoch, ID: e.Last}, e.Begin, e.lastSum, e)
 		t.solid = solid{id: e.solid, sum: e.solidSum}
 		return nil
@@ -129,7 +130,7 @@ func (r *reader) place(ctx context.Context, t *tail, e Edges) (err error) {
 		return nil
 	case same && !e.Last.Less(t.at.ID) && (e.headSum == t.content() || t.at.ID.Less(e.First)):
 		return nil
-	case same || !t.begin.Less(e.Begin):
+	case same || t.at.Epoch == 0 || !t.begin.Less(e.Begin):
 		if same {
 			if mended, err := r.mend(ctx, t); err != nil || mended {
 				return err
