@@ -129,6 +129,7 @@ func (c *modelClient) goOn(m *member) error {
 	}
 	if half {
 		block.First = slices.IndexFunc(c.topics, func(s leg.Standing) bool { return s.Name == c.half })
+		c.topics[block.First].Position, _ = c.strip.From()
 	}
 	c.strip.NextLeg()
 	if _, err := conn.Write(append(leg.AppendResume(nil, block), c.asks...)); err != nil {

@@ -90,6 +90,7 @@ func (f *follower) next(r *rig) {
 	block := leg.Resume{Begun: f.begun, First: -1, Topics: f.topics}
 	if half {
 		block.First = slices.IndexFunc(f.topics, func(s leg.Standing) bool { return s.Name == f.half })
+		f.topics[block.First].Position, _ = f.strip.From()
 	}
 	f.rest, f.acked, f.nums = nil, 0, map[uint32]string{}
 	f.l = r.resumed(f.ticket, block, f.asks.Bytes()...)

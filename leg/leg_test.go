@@ -203,6 +203,27 @@ func TestNextLegMustGoOn(t *testing.T) {
 	f(ErrContinue, rec(77, 0, 9, at, strings.Repeat("m", 2*MaxWhole)))
 }
 
+// The next gateway begins just before the message that is half way, whatever the last one had passed over.
+func TestFrom(t *testing.T) {
+	at := pos(7, 500, 0)
+	r, err := strip(append(rec(Data, 0, 3, pos(7, 2, 0), "two"), rec(Data, 0, 3, at, strings.Repeat("m", 2*MaxWhole))[:HeaderSize+100]...))
+	if err != nil {
+		t.Fatal(err)
+	}
+	for range 2 {
+		if from, ok := r.s.From(); !ok || from.Epoch != 7 || from.ID.Next() != at.ID {
+			t.Errorf("got %v, %v, want just before %v", from, ok, at)
+		}
+		r.nextLeg()
+	}
+	if err := r.read(rec(Data, 0, 9, at, strings.Repeat("m", 2*MaxWhole))); err != nil {
+		t.Fatal(err)
+	}
+	if from, ok := r.s.From(); ok {
+		t.Errorf("got %v behind a whole message, want none", from)
+	}
+}
+
 // Small records come whole or not at all.
 func TestWhole(t *testing.T) {
 	r := rec(Data, 0, 1, pos(1, 1, 1), "0123456789")

@@ -188,6 +188,17 @@ func (s *Stripper) Half() (topic uint32, ok bool) {
 	return s.large.header.Topic, true
 }
 
+// From is where the next gateway has to begin so that the message that is half way comes first, whatever the last one had passed over
+// before it; ok is false when there is none.
+func (s *Stripper) From() (p position.Position, ok bool) {
+	if _, half := s.Half(); !half {
+		return position.Position{}, false
+	}
+	p = s.large.header.Position
+	p.ID = p.ID.Prev()
+	return p, true
+}
+
 // HalfWay is all that a Stripper knows; it moves to another process with its session. It is nil between two records.
 type HalfWay struct {
 	Header Header `json:"header"`

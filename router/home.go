@@ -175,12 +175,14 @@ func (h *home) lost(half uint32, isHalf bool) {
 }
 
 // resume is what the next gateway is told of the session.
-func (h *home) resume() leg.Resume {
+func (s *session) resume() leg.Resume {
+	h := s.home
 	r := leg.Resume{Begun: h.begun, First: -1, Topics: make([]leg.Standing, len(h.topics))}
 	for i, t := range h.topics {
 		r.Topics[i] = leg.Standing{Name: t.name.Value(), Position: t.at, Asked: t.asked}
 		if t.name == h.half {
 			r.First = i
+			r.Topics[i].Position, _ = s.strip.From()
 		}
 		if fault.Enabled && fault.Hit(fault.Epoch, 50) {
 			r.Topics[i].Position.ID.Ms += 1 << 32

@@ -224,7 +224,7 @@ func (s *session) arrive(m *move) {
 		s.flags |= isLegTLS
 	}
 	s.moved = s.w.now()
-	s.fromTheStart(leg.AppendResume(nil, s.home.resume()))
+	s.fromTheStart(leg.AppendResume(nil, s.resume()))
 	if s.flushUp() {
 		s.later(morePostedUp) // the client may have been left unread
 	}
