@@ -114,7 +114,11 @@ func newCable(req *request) *cable {
 	if !req.format.isCable() {
 		return nil
 	}
-	return &cable{pace: req.pace, restored: req.restored}
+	c := &cable{pace: req.pace, restored: req.restored}
+	if req.feed {
+		c.represent(req)
+	}
+	return c
 }
 
 // welcome begins the session for its client, unless that was done.

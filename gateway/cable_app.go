@@ -205,7 +205,7 @@ func (s *session) renote(sub *cableSub) {
 	s.cable.add(sub)
 	s.tellNote(sub.note, sub.text(), !sub.confirmed)
 	if sub.pending {
-		s.tellNote(historyNote(sub.note), "", false)
+		s.tellNote(historyNote(sub.note), "", true)
 		s.dropNote(historyNote(old), 1)
 	}
 	s.dropNote(old, parts)

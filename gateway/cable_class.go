@@ -15,10 +15,12 @@ import (
 type class struct {
 	format   format
 	key      string
+	ids      []string
 	prefixes [][]byte // the beginning of each message, one for every identifier
 	uses     int
-	turn     uint64   // of the worker: when the batches were made
-	batches  [2]batch // for legs, and without
+	offers   map[offered]*offer // to routers; made when it is needed
+	turn     uint64             // of the worker: when the batches were made
+	batches  [2]batch           // for legs, and without
 }
 
 // maxAliases is under how many identifiers a session may follow one topic: each makes its messages longer.
@@ -36,7 +38,7 @@ func (s *session) class(topic string) *class {
 	key := string(rune('0'+s.format)) + strings.Join(ids, "\x00")
 	c := w.classes[key]
 	if c == nil {
-		c = &class{format: s.format, key: key}
+		c = &class{format: s.format, key: key, ids: ids}
 		for _, id := range ids {
 			c.prefixes = append(c.prefixes, appendQuoted([]byte(`{"identifier":`), id))
 		}
@@ -62,6 +64,7 @@ func (s *sub) reclass() {
 	if old != nil {
 		w.dropClass(old)
 	}
+	s.withdraw()
 }
 
 // encodeCable is what follows the identifier. A payload that is JSON stands as it is, as in encodeV1.

@@ -84,7 +84,7 @@ func historyNote(note int) int { return maxNote - note }
 // awaitHistory notes it.
 func (s *session) awaitHistory(c *cableSub) {
 	c.pending = true
-	s.tellNote(historyNote(c.note), "", false)
+	s.tellNote(historyNote(c.note), "", true)
 }
 
 // historyDone tells the clients of a topic, all of which has been handed on, that nothing is missing.

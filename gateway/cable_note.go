@@ -133,23 +133,10 @@ func (s *session) resumeLimit() int {
 // resumeCable takes the notes out of what a router has kept, and the session's subscriptions from them. The router's words for them
 // are renewed, because numbers are a leg's. What a leg that was cut off has left half done is undone: its command comes again.
 func (s *session) resumeCable(b leg.Resume) leg.Resume {
-	notes := map[int]*note{}
-	kept := leg.Resume{Begun: b.Begun, First: -1}
+	notes, kept := takeNotes(b)
 	standing := map[string]bool{}
-	for i, t := range b.Topics {
-		n, part, rest, ok := parseNote(t.Name)
-		if !ok {
-			if i == b.First {
-				kept.First = len(kept.Topics)
-			}
-			kept.Topics = append(kept.Topics, t)
-			standing[t.Name] = true
-			continue
-		}
-		if notes[n] == nil {
-			notes[n] = &note{}
-		}
-		notes[n].take(part, rest, t.Asked)
+	for _, t := range kept.Topics {
+		standing[t.Name] = true
 	}
 	if !b.Begun || notes[welcomeNote] == nil {
 		s.beginCable()
@@ -166,7 +153,7 @@ func (s *session) resumeCable(b leg.Resume) leg.Resume {
 			continue
 		}
 		// Behind the subscriptions: that history is on its way.
-		s.tellNote(n, "", false)
+		s.tellNote(n, "", true)
 		if i := slices.IndexFunc(s.cable.list, func(c *cableSub) bool { return historyNote(c.note) == n }); i >= 0 {
 			s.cable.list[i].pending = true
 		} else {
@@ -188,6 +175,33 @@ func (s *session) resumeCable(b leg.Resume) leg.Resume {
 	return kept
 }
 
+// takeNotes takes the notes out of what a router has kept.
+func takeNotes(b leg.Resume) (notes map[int]*note, rest leg.Resume) {
+	notes, rest = map[int]*note{}, leg.Resume{Begun: b.Begun, First: -1}
+	for i, t := range b.Topics {
+		n, part, text, ok := parseNote(t.Name)
+		if !ok {
+			if i == b.First {
+				rest.First = len(rest.Topics)
+			}
+			rest.Topics = append(rest.Topics, t)
+			continue
+		}
+		if notes[n] == nil {
+			notes[n] = &note{}
+		}
+		notes[n].take(part, text, t.Asked)
+	}
+	return notes, rest
+}
+
+// sub is the subscription that the note is of; ok is false when it is not whole.
+func (n *note) sub() (t noteText, ok bool) {
+	body, whole := n.text()
+	ok = whole && json.Unmarshal([]byte(body), &t) == nil
+	return t, ok
+}
+
 func (n *note) take(part int, rest string, asked bool) {
 	for len(n.parts) <= part {
 		n.parts = append(n.parts, "")
@@ -206,9 +220,8 @@ func sortedNotes(notes map[int]*note) (list []int) {
 
 // resumeNote takes a subscription over, or has the router forget it.
 func (s *session) resumeNote(number int, n *note, standing map[string]bool) {
-	body, whole := n.text()
-	var t noteText
-	whole = whole && json.Unmarshal([]byte(body), &t) == nil
+	body, _ := n.text()
+	t, whole := n.sub()
 	// The topics come behind the note, and go before it.
 	before := len(t.Topics)
 	if !t.Held {

@@ -46,7 +46,7 @@ func keepName(sid string) string { return "cable:" + sid }
 // keep has what the session is subscribed to kept, if its client may come back for it. More than fit are not.
 func (s *session) keep(reason closeReason) {
 	c, g := s.cable, s.worker.g
-	if c == nil || s.format != formatCableExt || s.closing || s.goBy > 0 || s.offered > 0 || len(c.list) == 0 ||
+	if c == nil || s.share != nil || s.wasParked || s.format != formatCableExt || s.closing || s.goBy > 0 || s.offered > 0 || len(c.list) == 0 ||
 		reason != closeClient && reason != closeError && reason != closeGone {
 		return
 	}
@@ -56,6 +56,10 @@ func (s *session) keep(reason closeReason) {
 			k.Subs = append(k.Subs, noteText{Identifier: sub.identifier, Topics: sub.topics, State: sub.state})
 		}
 	}
+	g.keep(k)
+}
+
+func (g *Gateway) keep(k *leftBehind) {
 	select {
 	case g.keeps <- k:
 	default:

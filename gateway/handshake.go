@@ -38,6 +38,7 @@ type request struct {
 	viewers  bool       // the client wants to know how many follow its topics
 	stale    bool       // it may be stale: better than to be without a gateway
 	feed     bool       // goesOn: it is a router's feed
+	names    string     // feed: what clients of Action Cable call the topic, as JSON
 
 	takesFeeds bool   // its router takes offers of feeds
 	session    uint64 // its ID
@@ -397,7 +398,7 @@ func (g *Gateway) handOver(c net.Conn, req *request, head []byte) {
 	w := g.byLoop[g.group.Next()]
 	s := &session{
 		worker: w, id: req.session, format: req.format, onLeg: req.onLeg, viewers: req.viewers && !req.format.isCable(),
-		takesFeeds: req.takesFeeds && !req.feed && !req.format.isCable() && !req.grant.Owes(),
+		takesFeeds: req.takesFeeds && !req.feed && !req.grant.Owes() && !(req.format.isCable() && nameOf(req.grant) != ""), // who has a name may be told to go
 		access:     newAccess(req), cable: newCable(req), share: newShare(req), policy: req.policy,
 	}
 	if s.takesFeeds {

@@ -2,7 +2,7 @@ package gateway
 
 import (
 	"net"
-	"slices"
+	"strings"
 
 	"github.com/valyala/fasthttp"
 	"go.uber.org/zap"
@@ -54,6 +54,10 @@ func (g *Gateway) parseTicket(ctx *fasthttp.RequestCtx) (*request, *refusal) {
 	if err == nil {
 		t, err = g.deps.Keys.Open(sealed)
 	}
+	feed, names := isFeed(&t), ""
+	if feed {
+		names, t.Grant = t.Grant, ""
+	}
 	var grant *auth.Grant
 	if err == nil {
 		grant, err = auth.Decode([]byte(t.Grant))
@@ -64,10 +68,10 @@ func (g *Gateway) parseTicket(ctx *fasthttp.RequestCtx) (*request, *refusal) {
 	}
 	renewed := g.deps.Keys.Renewed(sealed)
 	return &request{
-		feed: slices.Contains(feedExtras[:], t.Extra), takesFeeds: takesFeeds(ctx),
+		feed: feed, names: names, takesFeeds: takesFeeds(ctx),
 		policy: knownPolicy(ctx.Request.Header.Peek(leg.HeaderPolicy)),
 		topic:  t.Topic, since: t.Since, resumed: t.Resumed, format: format(t.Format), onLeg: true, goesOn: true,
-		pace: parsePace(t.Extra), viewers: t.Extra == extraViewers || t.Extra == feedExtras[1], session: t.Session, client: t.Client, grant: grant, sealed: orSealed(renewed, sealed), renewed: renewed, stale: len(ctx.Request.Header.Peek(leg.HeaderStale)) > 0,
+		pace: parsePace(strings.TrimPrefix(t.Extra, feedCable)), viewers: t.Extra == extraViewers || t.Extra == feedExtras[1], session: t.Session, client: t.Client, grant: grant, sealed: orSealed(renewed, sealed), renewed: renewed, stale: len(ctx.Request.Header.Peek(leg.HeaderStale)) > 0,
 	}, nil
 }
 
@@ -130,7 +134,7 @@ func (s *session) resuming(p []byte) {
 		return
 	}
 	r.got, r.block = r.got[n:], true
-	if s.cable != nil {
+	if s.cable != nil && s.share == nil {
 		if block = s.resumeCable(block); !s.conn.Open() {
 			return
 		}

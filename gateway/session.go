@@ -499,8 +499,7 @@ func (s *session) Sweep(_ *eventloop.Conn, now int64) {
 	if s.worker.telling == 0 { // else its turn comes
 		s.tellPolicy()
 	}
-	s.pingCable(now)
-	s.releaseAll(now)
+	s.sweepCable(now)
 	beat := now >= s.nextBeat && s.resume == nil
 	if beat {
 		s.nextBeat = now + cfg.Heartbeat.Milliseconds()

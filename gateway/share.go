@@ -3,6 +3,8 @@ package gateway
 import (
 	"crypto/sha256"
 	"encoding/binary"
+	"slices"
+	"strings"
 
 	"go.uber.org/zap"
 
@@ -23,6 +25,15 @@ type share struct {
 // feedExtras are the Extra of a feed's ticket: of those whose clients don't ask how many follow the topic, and of those who do.
 var feedExtras = [2]string{"feed", "feed viewers"} //nolint:gochecknoglobals // a constant
 
+// feedCable begins that of a feed of Action Cable; the pace of its pings follows. Where other tickets have a grant it has what its clients
+// call the topic.
+const feedCable = "feed cable "
+
+// isFeed reports whether a ticket is a feed's.
+func isFeed(t *leg.Ticket) bool {
+	return slices.Contains(feedExtras[:], t.Extra) || strings.HasPrefix(t.Extra, feedCable)
+}
+
 func newShare(req *request) *share {
 	if !req.feed {
 		return nil
@@ -39,29 +50,35 @@ type offer struct {
 	made int64 // loop time, ms
 }
 
+// body is the offer of a feed with this ticket, whose Session is still to be found.
+func (o *offer) bodyOf(w *worker, t leg.Ticket) []byte {
+	if now := w.loop.Now(); o.body == nil || now > o.made+offerFor {
+		t.Session = feedKey(&t)
+		*o = offer{leg.AppendOffer(nil, leg.Offer{Key: t.Session, Ticket: w.g.deps.Keys.Seal(t)}), now}
+	}
+	return o.body
+}
+
 // offerBody is that of the feed's topic, for sessions like this one.
 func (f *feed) offerBody(s *session) []byte {
 	extra := 0
 	if s.viewers {
 		extra = 1
 	}
-	o, now := &f.offers[s.format][extra], f.worker.loop.Now()
-	if o.body == nil || now > o.made+offerFor {
-		key := feedKey(s.format, f.topic.name, feedExtras[extra])
-		ticket := leg.Ticket{Session: key, Format: uint8(s.format), Topic: f.topic.name, Extra: feedExtras[extra]}
-		*o = offer{leg.AppendOffer(nil, leg.Offer{Key: key, Ticket: f.worker.g.deps.Keys.Seal(ticket)}), now}
-	}
-	return o.body
+	return f.offers[s.format][extra].bodyOf(f.worker, leg.Ticket{Format: uint8(s.format), Topic: f.topic.name, Extra: feedExtras[extra]})
 }
 
 // feedKey is the same at all gateways.
-func feedKey(fm format, topic, extra string) uint64 {
-	sum := sha256.Sum256([]byte("ringside " + extra + " " + fm.String() + " " + topic))
+func feedKey(t *leg.Ticket) uint64 {
+	text := "ringside " + t.Extra + " " + format(t.Format).String() + " " + t.Topic
+	if t.Grant != "" {
+		text += " " + t.Grant
+	}
+	sum := sha256.Sum256([]byte(text))
 	return binary.BigEndian.Uint64(sum[:])
 }
 
-// offerFeed tells the router, once, that it may serve the subscription itself. Not so of sessions whose messages are encoded for each
-// client by itself (takesFeeds is not set for them), and of those of whose end an application wants to hear.
+// offerFeed tells the router, once, that it may serve the subscription itself. Not so of sessions of whose end an application wants to hear.
 func (s *sub) offerFeed() {
 	ses := s.session
 	if s.offered || s.feed == nil || !ses.takesFeeds || s.state != subLive || !s.greeted || ses.blocked() || ses.resume != nil {
@@ -70,13 +87,34 @@ func (s *sub) offerFeed() {
 	if ses.grant().Owes() {
 		return
 	}
+	body := s.offer()
+	if body == nil {
+		return
+	}
 	s.offered = true
 	h := leg.Header{Kind: leg.Feed, Topic: s.feed.topic.num}
 	if g := ses.grant(); g != nil && g.Expires != 0 {
 		h.Position.ID.Ms = uint64(g.Expires) * 1000
 	}
 	h.Flags = s.feed.topic.strict()
-	ses.control(leg.AppendRecord(nil, h, s.feed.offerBody(ses)))
+	ses.control(leg.AppendRecord(nil, h, body))
+}
+
+// offer is the body of the feed's offer; nil where there is nothing to offer for now.
+func (s *sub) offer() []byte {
+	if s.class != nil {
+		return s.offerClass()
+	}
+	return s.feed.offerBody(s.session)
+}
+
+// withdraw has the router forget what it was offered, because the session gets something else from now on.
+func (s *sub) withdraw() {
+	if !s.offered {
+		return
+	}
+	s.offered, s.told = false, false
+	s.tell(s.last)
 }
 
 // strict says by a flag whether a router may serve those from a feed who do not keep up.
@@ -109,7 +147,7 @@ func (s *session) sent(messages, bytes int) { s.worker.counts.sent(messages*int(
 // represent takes what the router of a feed says: for how many sessions it stands, and that it asks for more.
 func (s *session) represent(p []byte) {
 	was, sh := s.share.members, s.share
-	if err := sh.words.Take(p, func(m leg.Members) { sh.members = m }, s.asked); err != nil {
+	if err := sh.words.Take(p, (*listener)(s)); err != nil {
 		s.worker.g.log.Warn("a router says on a feed what is not understood", zap.Error(err))
 		s.close(closeResume)
 		return
@@ -124,3 +162,15 @@ func (s *session) represent(p []byte) {
 	s.worker.g.metrics.closed[closeAtRouter].Add(uint64(sh.members.Ended - was.Ended))
 	s.worker.counts.shared.Add(uint64(sh.members.Firsts) - uint64(was.Firsts))
 }
+
+// listener is the session of a feed to what its router says.
+type listener session
+
+// FeedMembers implements leg.Listener.
+func (l *listener) FeedMembers(m leg.Members) { l.share.members = m }
+
+// FeedAsked implements leg.Listener.
+func (l *listener) FeedAsked(id uint32, request []byte) { (*session)(l).asked(id, request) }
+
+// FeedLeft implements leg.Listener.
+func (l *listener) FeedLeft(ticket, resume []byte) { (*session)(l).left(ticket, resume) }

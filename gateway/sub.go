@@ -155,7 +155,7 @@ func (s *sub) tell(at position.Position) {
 	if !s.greeted {
 		h.Flags = leg.Asked
 	}
-	if s.session.share != nil && s.session.worker.g.demands(s.feed.topic.name) == 0 { // else somebody is asked, who may take his time
+	if s.session.share != nil && s.session.cable == nil && s.session.worker.g.demands(s.feed.topic.name) == 0 { // else somebody is asked, who may take his time
 		h.Flags |= leg.TakesAsks
 	}
 	s.session.control(leg.AppendRecord(nil, h, s.feed.topic.name))

@@ -21,29 +21,56 @@ func AppendAsk(b []byte, id uint32, request []byte) []byte {
 	return append(b, request...)
 }
 
-// ErrAsk is of a feed on which something is said that is none of the words of this version.
-var ErrAsk = errors.New("leg: a feed's ask is malformed")
+// A router that lets a session of which it keeps notes end while it was served from a feed says so on that, because its gateway may have
+// to remember it: by a [Members] whose All is leftMark, whose Firsts is the length of the session's ticket, and whose Ended is that of the
+// ticket and the session's resume block, which follow.
+const leftMark = 1<<32 - 2
+
+// MaxLeft bounds ticket and resume block together, in bytes.
+const MaxLeft = 64 << 10
+
+// AppendLeft appends word of a session that has ended. It appends nothing where ticket and block are longer than [MaxLeft].
+func AppendLeft(b []byte, ticket []byte, r Resume) []byte {
+	at := len(b)
+	b = append(AppendMembers(b, Members{All: leftMark, Firsts: uint32(len(ticket))}), ticket...)
+	b = AppendResume(b, r)
+	n := len(b) - at - MembersSize
+	if n > MaxLeft {
+		return b[:at]
+	}
+	binary.BigEndian.PutUint32(b[at+8:], uint32(n))
+	return b
+}
+
+// ErrWords is of a feed on which something is said that is none of the words of this version.
+var ErrWords = errors.New("leg: what is said on a feed is malformed")
 
 // Words reads what a router says on a feed, however it is cut. The zero Words is ready to use.
 type Words struct {
-	part    [MembersSize]byte // of a word that is not whole yet
-	have    int               // bytes in part
-	id      uint32            // of the ask whose request comes; left is what is missing of it
-	left    int
-	request []byte
+	part [MembersSize]byte // of a word that is not whole yet
+	have int               // bytes in part
+	word Members           // behind which something comes; left is what is missing of it
+	left int
+	body []byte
 }
 
-// Take takes p in, and tells of each word that is whole. The request of an ask is valid until asked returns. Behind an error, which is [ErrAsk], nothing
-// more can be understood.
-func (w *Words) Take(p []byte, members func(Members), asked func(id uint32, request []byte)) error {
+// Listener hears the words. What it is given is valid during the call.
+type Listener interface {
+	FeedMembers(m Members)
+	FeedAsked(id uint32, request []byte)
+	FeedLeft(ticket, resume []byte) // the resume block is as [ParseResume] reads it
+}
+
+// Take takes p in, and tells of each word that is whole. Behind an error, which is [ErrWords], nothing more can be understood.
+func (w *Words) Take(p []byte, l Listener) error {
 	for len(p) > 0 {
 		if w.left > 0 {
 			n := min(w.left, len(p))
-			w.request = append(w.request, p[:n]...)
+			w.body = append(w.body, p[:n]...)
 			p = p[n:]
 			if w.left -= n; w.left == 0 {
-				asked(w.id, w.request)
-				w.request = w.request[:0]
+				w.tell(l)
+				w.body = w.body[:0]
 			}
 			continue
 		}
@@ -54,16 +81,35 @@ func (w *Words) Take(p []byte, members func(Members), asked func(id uint32, requ
 		}
 		w.have = 0
 		m := ParseMembers(w.part[:])
-		switch {
-		case m.All != askMark:
-			members(m)
-		case m.Ended == 0 || m.Ended > MaxAsk:
-			return fmt.Errorf("%w: a request of %d bytes", ErrAsk, m.Ended)
+		switch limit := wordLimit(m.All); {
+		case limit == 0:
+			l.FeedMembers(m)
+		case m.Ended == 0 || m.Ended > limit || m.All == leftMark && m.Firsts > m.Ended:
+			return fmt.Errorf("%w: something of %d bytes", ErrWords, m.Ended)
 		default:
-			w.id, w.left = m.Firsts, int(m.Ended)
+			w.word, w.left = m, int(m.Ended)
 		}
 	}
 	return nil
+}
+
+// wordLimit is how much may come behind a word, in bytes; 0: nothing does.
+func wordLimit(mark uint32) uint32 {
+	switch mark {
+	case askMark:
+		return MaxAsk
+	case leftMark:
+		return MaxLeft
+	}
+	return 0
+}
+
+func (w *Words) tell(l Listener) {
+	if w.word.All == leftMark {
+		l.FeedLeft(w.body[:w.word.Firsts], w.body[w.word.Firsts:])
+		return
+	}
+	l.FeedAsked(w.word.Firsts, w.body)
 }
 
 // Grant is what the bytes of a [Granted] record say:

@@ -8,32 +8,45 @@ import (
 	"testing"
 )
 
+// words are those that were heard.
+type words []string
+
+func (w *words) FeedMembers(m Members) { *w = append(*w, fmt.Sprint(m)) }
+
+func (w *words) FeedAsked(id uint32, request []byte) {
+	*w = append(*w, fmt.Sprintf("asked %d %.20q %d", id, request, len(request)))
+}
+
+func (w *words) FeedLeft(ticket, resume []byte) {
+	r, n, err := ParseResume(resume, 10)
+	*w = append(*w, fmt.Sprintf("left %q %v %d %v", ticket, r.Topics, len(resume)-n, err))
+}
+
 // TestWords reads what a router says on a feed, cut in all ways in two, and byte by byte.
 func TestWords(t *testing.T) {
 	said := AppendMembers(nil, Members{All: 3, Firsts: 2, Ended: 1})
 	said = AppendAsk(said, 7, []byte("GET /t/a HTTP/1.1\r\n\r\n"))
+	standing := Standing{Name: "a", Position: pos(7, 8, 9), Asked: true}
+	said = AppendLeft(said, []byte("ticket"), Resume{Begun: true, First: -1, Topics: []Standing{standing}})
+	said = AppendLeft(said, make([]byte, MaxLeft), Resume{}) // too long: nothing
 	said = AppendAsk(said, 8, []byte(strings.Repeat("x", MaxAsk)))
 	said = AppendMembers(said, Members{All: 4})
-	want := fmt.Sprint(Members{3, 2, 1}, "7 21", "8 ", MaxAsk, Members{All: 4})
+	want := fmt.Sprint(words{
+		"{3 2 1}", `asked 7 "GET /t/a HTTP/1.1\r\n\r" 21`, fmt.Sprintf(`left "ticket" %v 0 <nil>`, []Standing{standing}),
+		fmt.Sprintf("asked 8 %q %d", strings.Repeat("x", 20), MaxAsk), "{4 0 0}",
+	})
 	read := func(pieces ...[]byte) string {
 		t.Helper()
 		var w Words
-		var got []any
+		var got words
 		for _, p := range pieces {
-			err := w.Take(p, func(m Members) { got = append(got, m) }, func(id uint32, request []byte) {
-				if len(request) < 100 {
-					got = append(got, fmt.Sprintf("%d %d", id, len(request)))
-					return
-				}
-				got = append(got, fmt.Sprintf("%d ", id), len(request))
-			})
-			if err != nil {
+			if err := w.Take(p, &got); err != nil {
 				t.Fatal(err)
 			}
 		}
-		return fmt.Sprint(got...)
+		return fmt.Sprint(got)
 	}
-	for at := range 200 {
+	for at := range 250 {
 		if got := read(said[:at], said[at:]); got != want {
 			t.Fatalf("cut at %d: got %s, want %s", at, got, want)
 		}
@@ -45,10 +58,12 @@ func TestWords(t *testing.T) {
 	if got := read(bytewise...); got != want {
 		t.Errorf("byte by byte: got %s, want %s", got, want)
 	}
-	for _, bad := range []uint32{0, MaxAsk + 1, 1<<32 - 1} {
+	for _, bad := range []Members{
+		{askMark, 1, 0}, {askMark, 1, MaxAsk + 1}, {askMark, 1, 1<<32 - 1}, {leftMark, 0, 0}, {leftMark, 1, MaxLeft + 1}, {leftMark, 20, 19},
+	} {
 		var w Words
-		if err := w.Take(AppendMembers(nil, Members{All: 1<<32 - 1, Ended: bad}), nil, nil); !errors.Is(err, ErrAsk) {
-			t.Errorf("a request of %d bytes: got %v, want an error", bad, err)
+		if err := w.Take(AppendMembers(nil, bad), &words{}); !errors.Is(err, ErrWords) {
+			t.Errorf("%v: got %v, want an error", bad, err)
 		}
 	}
 }

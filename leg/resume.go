@@ -30,6 +30,10 @@ type Standing struct {
 	Asked    bool // as the flag [Asked]
 }
 
+// IsNote reports whether a standing's name is none of a topic, but a note of the gateway's, which it wants to have back: it begins with a
+// byte that no topic's name has.
+func IsNote(name string) bool { return name != "" && name[0] == 0 }
+
 const (
 	resumeVersion = 1
 	resumeBegun   = 1 // flag

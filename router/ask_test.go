@@ -28,6 +28,15 @@ type ask struct {
 	request string
 }
 
+// FeedMembers implements leg.Listener.
+func (a *ask) FeedMembers(leg.Members) {}
+
+// FeedAsked implements leg.Listener.
+func (a *ask) FeedAsked(id uint32, request []byte) { *a = ask{id, string(request)} }
+
+// FeedLeft implements leg.Listener.
+func (a *ask) FeedLeft(_, _ []byte) {}
+
 // asked reads the router's words on the feed up to the next ask.
 func (h *hall) asked() (a ask) {
 	h.t.Helper()
@@ -36,7 +45,7 @@ func (h *hall) asked() (a ask) {
 		if _, err := io.ReadFull(h.feed.r, buf); err != nil {
 			h.t.Fatalf("the router asks for nothing: %v", err)
 		}
-		if err := w.Take(buf, func(leg.Members) {}, func(id uint32, request []byte) { a = ask{id, string(request)} }); err != nil {
+		if err := w.Take(buf, &a); err != nil {
 			h.t.Fatal(err)
 		}
 	}

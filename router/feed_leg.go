@@ -88,7 +88,7 @@ func (f *feed) sendAway(why unparkReason) {
 	}
 }
 
-// say writes to the gateway. What waits for it to be taken is bounded by [feed.ask].
+// say writes to the gateway. What waits for it to be taken is bounded by [feed.ask] and [feed.tellLeft].
 func (f *feed) say(b []byte) {
 	n := 0
 	if len(f.out) == 0 {
@@ -220,6 +220,15 @@ func (f *feed) Sweep(c *eventloop.Conn, now int64) {
 		return
 	}
 	f.sayMembers()
+}
+
+// tellLeft tells the gateway that a member has ended of which it may have to remember something. It is best effort: what waits is bounded.
+func (f *feed) tellLeft(s *session) {
+	if w := leg.AppendLeft(nil, s.home.ticket, s.resume()); f.live() && len(f.out) <= mostSaid && len(w) > 0 {
+		f.say(w)
+		return
+	}
+	f.w.counts.unkept.add(1)
 }
 
 // sayMembers tells the gateway for how many sessions the feed stands, if that has changed.

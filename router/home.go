@@ -16,7 +16,7 @@ type home struct {
 	shard   *shard
 	ticket  []byte
 	acked   uint64                // bytes of the client's that the gateway has acknowledged on this leg
-	topics  []standing            // in no order
+	topics  []standing            // notes of the gateway's ([leg.IsNote]) stand behind the topics
 	half    unique.Handle[string] // the topic of a message that is half way to the client, once its leg is gone
 	move    *move                 // under way; nil as a rule
 	begun   bool                  // a gateway has told of topics
@@ -84,11 +84,26 @@ func (s *session) LegTopic(h leg.Header, name []byte) {
 			return
 		}
 	}
-	if home.topics == nil {
-		home.topics = make([]standing, 0, 1) // as a rule it stays at that
-	}
-	home.topics = append(home.topics, t)
+	home.follow(t)
 }
+
+// follow takes a topic in, or a note.
+func (h *home) follow(t standing) {
+	if h.topics == nil {
+		h.topics = make([]standing, 0, 1) // as a rule it stays at that
+	}
+	at := len(h.topics)
+	for !t.isNote() && at > 0 && h.topics[at-1].isNote() {
+		at--
+	}
+	h.topics = slices.Insert(h.topics, at, t)
+}
+
+// isNote reports whether it is something that is only to be given back.
+func (t *standing) isNote() bool { return leg.IsNote(t.name.Value()) }
+
+// notes reports whether there is something of that kind.
+func (h *home) notes() bool { return len(h.topics) > 0 && h.topics[len(h.topics)-1].isNote() }
 
 // LegPosition implements leg.Sink.
 func (s *session) LegPosition(topic uint32, p position.Position) {

@@ -54,6 +54,7 @@ type counts struct {
 	records  [recordKinds]count
 	dropped  count
 	badLegs  count
+	unkept   count        // parked sessions with notes of whose end no gateway could be told
 	blocked  [sides]count // gauge: sessions whose socket is full
 	waiting  count        // gauge: bytes kept for them
 	moving   count        // gauge: sessions that are on their way to another gateway
@@ -139,6 +140,7 @@ var (
 	descRecords    = desc("records_total", "Records taken off legs, by what they were.", "kind")
 	descDropped    = desc("dropped_bytes_total", "Bytes of clients that nobody takes: of event streams, or for an upstream that is gone.")
 	descBadLegs    = desc("leg_errors_total", "Legs that broke their protocol.")
+	descUnkept     = desc("unkept_total", "Sessions of Action Cable that ended while they were served from a feed, and of whose end no gateway could be told: a client that comes back subscribes anew.")
 	descBlocked    = desc("sessions_blocked", "Sessions of which one socket is full and the other not read, by which.", "to")
 	descWaiting    = desc("waiting_bytes", "Bytes read and not yet taken by the other side, or not acknowledged by a gateway.")
 	descSocket     = desc("socket_limit_bytes", "What may wait in a session's sockets in the kernel, by where; 0 for what the system gives.", "buffer")
@@ -232,6 +234,7 @@ func (r *Router) collectCounters(ch chan<- prometheus.Metric) {
 	}
 	counter(descDropped, r.sum(func(c *counts) *count { return &c.dropped }))
 	counter(descBadLegs, r.sum(func(c *counts) *count { return &c.badLegs }))
+	counter(descUnkept, r.sum(func(c *counts) *count { return &c.unkept }))
 	for reason := range closeReasons {
 		counter(descClosed, r.metrics.closed[reason].Load(), reason.String())
 	}

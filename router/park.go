@@ -61,7 +61,7 @@ func (s *session) LegFeed(h leg.Header, o leg.Offer) {
 	}
 	for i := range s.home.topics {
 		t := &s.home.topics[i]
-		if t.num != h.Topic {
+		if t.num != h.Topic || t.isNote() {
 			continue
 		}
 		s.home.until, s.home.strict = int64(h.Position.ID.Ms), h.Flags&leg.Strict != 0
@@ -107,8 +107,9 @@ func (s *session) mayPark(now ticks) {
 	for i := range h.topics {
 		t := &h.topics[i]
 		switch {
-		case t.feed == nil || t.asked:
+		case t.asked || t.feed == nil && (i == 0 || !t.isNote()):
 			return
+		case t.feed == nil: // a note
 		case !t.feed.serves(t.at, h.told):
 			t.feed.open(t.at, h.told)
 			ready = false
@@ -137,6 +138,9 @@ func (s *session) beParked() {
 	s.home.renew = s.w.now() + maxParked/2 + mathrand.N[ticks](maxParked/2)
 	for i := range s.home.topics {
 		t := &s.home.topics[i]
+		if t.feed == nil {
+			return // the rest are notes
+		}
 		t.feed.join(s, t)
 		if !s.client.Open() || !s.has(parked) {
 			return
@@ -185,16 +189,22 @@ func (s *session) leaveFeeds() {
 
 // endParked has the gateway told, who knows nothing of it, that a parked session ends.
 func (s *session) endParked() {
-	if s.has(parked) {
-		s.home.topics[0].feed.ended++
+	if !s.has(parked) {
+		return
+	}
+	f := s.home.topics[0].feed
+	f.ended++
+	if s.home.notes() {
+		f.tellLeft(s)
 	}
 }
 
 // mindFeeds sees to it that a parked session has feeds.
 func (s *session) mindFeeds() {
 	for i := range s.home.topics {
-		t := &s.home.topics[i]
-		t.feed.open(t.at, s.home.told)
+		if t := &s.home.topics[i]; t.feed != nil {
+			t.feed.open(t.at, s.home.told)
+		}
 	}
 }
 
@@ -208,7 +218,7 @@ func (s *session) renounceAll() {
 // catchUp hands on what a parked session's feeds have for it, once its socket takes something again.
 func (s *session) catchUp() {
 	for i := 0; s.client.Open() && s.has(parked) && i < len(s.home.topics); i++ {
-		if t := &s.home.topics[i]; t.next != unplaced {
+		if t := &s.home.topics[i]; t.joined && t.next != unplaced {
 			t.feed.catchUp(s, t)
 		}
 	}
@@ -218,11 +228,17 @@ func (s *session) catchUp() {
 // here; the rest is left.
 func (s *session) spoke(b []byte) (left []byte) {
 	h, now := s.home, s.w.now()
+	if !s.has(parked) && h.notes() && wsframe.Says(b, cablePong) == len(b) {
+		return b
+	}
 	often := now-h.spoke < minChatter
 	h.spoke = now
 	if s.has(parked) && s.waiting == nil && !often { // else its gateway may find that it sends too much
 		for range maxControls {
 			op, payload, n := wsframe.ClientControl(b)
+			if n == 0 && h.notes() {
+				n = wsframe.Says(b, cablePong)
+			}
 			if n == 0 {
 				break
 			}
@@ -241,6 +257,9 @@ func (s *session) spoke(b []byte) (left []byte) {
 	return b
 }
 
+// cablePong is what clients of Action Cable may answer a ping by: it is a sign of life, and no word.
+const cablePong = `{"command":"pong"}`
+
 // parkPatience is a time in ticks, as home keeps it.
 func parkPatience(d time.Duration) uint16 {
 	return uint16(min(max(1, ticksOf(d.Milliseconds())), maxPatience))
@@ -252,7 +271,11 @@ func (s *session) packFeeds(st *sessionState) {
 	st.Flags |= homeless
 	st.Home.Strict, st.Home.Until = s.home.strict, s.home.until
 	for _, t := range s.home.topics {
-		st.Home.Feeds = append(st.Home.Feeds, feedState{t.feed.offered, t.feed.home.ticket})
+		var f feedState // that of a note
+		if t.feed != nil {
+			f = feedState{t.feed.offered, t.feed.home.ticket}
+		}
+		st.Home.Feeds = append(st.Home.Feeds, f)
 	}
 }
 
@@ -268,6 +291,9 @@ func (s *session) unpackFeeds(st *sessionState) bool {
 	}
 	for i := range s.home.topics {
 		t, o := &s.home.topics[i], st.Home.Feeds[i]
+		if t.isNote() {
+			continue
+		}
 		t.feed = s.w.feed(leg.Offer{Key: o.Key, Ticket: o.Ticket}, t.name, s.has(isWebSocket))
 	}
 	s.beParked()

@@ -42,7 +42,7 @@ func addBroadcast(t *testing.T, redis *testcluster.Redis, payload string) {
 // when the gateway changes. Whoever brings a token is not asked about.
 func TestCableChannels(t *testing.T) {
 	a := startApp(t, "127.0.0.1:0")
-	c, router, _ := cableCluster(t, "--cable-auth", "rpc", "--rpc-host", a.addr, "--allowed-origins", "https://shop.example", "--anycable-broadcasts", "__anycable__")
+	c, router, _ := cableCluster(t, false, "--cable-auth", "rpc", "--rpc-host", a.addr, "--allowed-origins", "https://shop.example", "--anycable-broadcasts", "__anycable__")
 	redis, err := testcluster.DialRedis(strings.TrimPrefix(c.Redis, "redis://"))
 	if err != nil {
 		t.Fatal(err)
@@ -133,7 +133,7 @@ func (c *cableClient) hears(identifier, message string) {
 // An application that is set up for AnyCable publishes as it did: to a Redis stream, of which one gateway after another reads, and by
 // HTTP. Within a topic everything comes once and in order, also when the one that reads is killed. What is no broadcast is set aside.
 func TestAnycableBroadcasts(t *testing.T) {
-	c, router, _ := cableCluster(t, "--anycable-broadcasts", "__anycable__")
+	c, router, _ := cableCluster(t, false, "--anycable-broadcasts", "__anycable__")
 	redis, err := testcluster.DialRedis(strings.TrimPrefix(c.Redis, "redis://"))
 	if err != nil {
 		t.Fatal(err)

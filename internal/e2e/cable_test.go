@@ -93,6 +93,14 @@ func startCable(t *testing.T, kind, url string, subscriptions []string, options 
 	return c
 }
 
+// cut breaks the client's connection, as its network would.
+func (c *cableClient) cut() {
+	c.t.Helper()
+	if _, err := io.WriteString(c.stdin, `{"cut":true}`+"\n"); err != nil {
+		c.t.Fatal(err)
+	}
+}
+
 // of are the events of a kind, of an identifier unless it is empty.
 func (c *cableClient) of(event, identifier string) (list []cableEvent) {
 	c.mu.Lock()
@@ -146,11 +154,19 @@ func secretFile(t *testing.T, secret string) string {
 	return file
 }
 
+// cableRouter are a router's flags.
+func cableRouter(feeds bool) []string {
+	if feeds {
+		return []string{"--cable", "--feed-min", "1", "--park-after", "100ms"}
+	}
+	return []string{"--cable", "--no-shared-feeds"}
+}
+
 // cableCluster is a router and two gateways that speak Action Cable.
-func cableCluster(t *testing.T, flags ...string) (c *testcluster.Cluster, router *testcluster.Node, more []string) {
+func cableCluster(t *testing.T, feeds bool, flags ...string) (c *testcluster.Cluster, router *testcluster.Node, more []string) {
 	t.Helper()
 	c = testcluster.New(t, testcluster.NewRedis(t, false).URL())
-	router = c.AddRouter("--cable")
+	router = c.AddRouter(cableRouter(feeds)...)
 	more = append([]string{"--cable", "--cable-public-streams", "--cable-secret-file", secretFile(t, cableSecret), "--drain-window", "500ms"}, flags...)
 	for _, id := range []string{"g1", "g2"} {
 		c.AddGateway(id, more...)
@@ -181,9 +197,15 @@ func (p *numbers) publish(n int, topics ...string) {
 }
 
 // The clients that npm has, unmodified, hear every message once and in order, across a kill -9 and a drain of their gateways, and
-// notice nothing of either.
+// notice nothing of either: on legs of their own, and from feeds.
 func TestCableClients(t *testing.T) {
-	c, router, flags := cableCluster(t)
+	for name, feeds := range map[string]bool{"legs": false, "feeds": true} {
+		t.Run(name, func(t *testing.T) { testCableClients(t, feeds) })
+	}
+}
+
+func testCableClients(t *testing.T, feeds bool) {
+	c, router, flags := cableCluster(t, feeds, "--loops", "1") // a loop offers a feed to those who have company there
 	bare := `{"channel":"$pubsub","stream_name":"finals"}`
 	signed := `{"channel":"$pubsub","signed_stream_name":"` + signedStream("semi", cableSecret) + `"}`
 	forged := `{"channel":"$pubsub","signed_stream_name":"` + signedStream("semi", "another secret of somebody") + `"}`
@@ -194,9 +216,28 @@ func TestCableClients(t *testing.T) {
 		startCable(t, "anycable", url, []string{bare, signed, forged, alias}, "{}"),
 		startCable(t, "rails", "ws://"+router.Addr+"/cable", []string{signed}, "{}"),
 	}
+	if feeds { // who are not alone with their subscriptions
+		clients = append(clients,
+			startCable(t, "rails", url, []string{bare, signed, forged, alias}, "{}"),
+			startCable(t, "anycable", url, []string{bare, signed, forged, alias}, `{"protocolOptions":{"pongs":true}}`),
+			startCable(t, "rails", "ws://"+router.Addr+"/cable", []string{signed}, "{}"),
+		)
+	}
+	parked := func() {
+		t.Helper()
+		if !feeds {
+			return
+		}
+		eventually(t, "everybody is parked", func() error {
+			if n, err := router.Metric(t.Context(), "ringside_router_sessions_parked"); err != nil || n != float64(len(clients)) {
+				return fmt.Errorf("%v of %d are, %w", n, len(clients), err)
+			}
+			return nil
+		})
+	}
 	for i, cl := range clients {
 		cl.eventually("connected", signed, 1)
-		if i < 2 {
+		if i%3 < 2 {
 			cl.eventually("connected", bare, 1)
 			cl.eventually("connected", alias, 1)
 			cl.eventually("rejected", forged, 1)
@@ -208,12 +249,13 @@ func TestCableClients(t *testing.T) {
 		p.publish(n, "finals", "semi")
 		for i, cl := range clients {
 			cl.wantNumbers(signed, p.n)
-			if i < 2 {
+			if i%3 < 2 {
 				cl.wantNumbers(bare, p.n)
 				cl.wantNumbers(alias, p.n)
 			}
 		}
 	}
+	parked()
 	heard(5)
 	place, err := router.Place(t.Context(), "finals")
 	if err != nil {
@@ -221,6 +263,7 @@ func TestCableClients(t *testing.T) {
 	}
 	c.Gateway(place.Owner).Kill()
 	heard(5)
+	parked()
 	c.AddGateway("g3", flags...)
 	c.WaitReady()
 	c.WaitConverged()
@@ -232,6 +275,8 @@ func TestCableClients(t *testing.T) {
 			}
 		}
 	}
+	heard(5)
+	parked()
 	heard(5)
 	for i, cl := range clients {
 		if lost := append(cl.of("disconnected", ""), cl.of("disconnect", "")...); len(lost) > 0 {
@@ -247,19 +292,28 @@ func TestCableClients(t *testing.T) {
 		}
 	}
 
+	// A client whose network breaks is known when it comes back.
+	clients[1].cut()
+	if ev := clients[1].eventually("connect", "", 2); !ev[1].Restored {
+		t.Errorf("not restored: %+v", ev)
+	}
+	clients[1].eventually("history_received", signed, 1)
+	heard(5)
+	parked()
+
 	// A client that does lose its connection, because the router dies, gets what it has missed where its protocol has a way to ask.
 	router.Kill()
 	p.node = c.Gateway("g3")
 	p.publish(5, "finals", "semi")
-	p.node = c.Add(testcluster.NodeSpec{Role: testcluster.Router, Flags: []string{"--cable"}, Reuse: router})
+	p.node = c.Add(testcluster.NodeSpec{Role: testcluster.Router, Flags: cableRouter(feeds), Reuse: router})
 	clients[1].wantNumbers(signed, p.n)
-	clients[1].eventually("history_received", signed, 1)
+	clients[1].eventually("history_received", signed, 2)
 	for _, i := range []int{0, 2} {
 		clients[i].eventually("connected", signed, 2)
 	}
 	p.publish(1, "finals", "semi")
 	clients[1].wantNumbers(signed, p.n)
-	if ev := clients[1].of("connect", ""); !ev[len(ev)-1].Restored {
+	if ev := clients[1].of("connect", ""); !feeds && !ev[len(ev)-1].Restored { // no gateway hears of the end of a router's feeds
 		t.Errorf("not restored: %+v", ev)
 	}
 	if lost := clients[1].of("history_not_found", signed); len(lost) > 0 {

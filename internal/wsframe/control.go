@@ -15,3 +15,19 @@ func ClientControl(b []byte) (op Opcode, payload []byte, n int) {
 	unmask(payload, [4]byte(b[2:head]))
 	return op, payload, head + size
 }
+
+// Says is the length in bytes of the frame that b begins with, when that is a client's text message which says just text, which must have
+// less than 126 bytes; else 0. b is not changed.
+func Says(b []byte, text string) (n int) {
+	const head = 2 + 4
+	n = head + len(text)
+	if len(b) < n || b[0] != 0x80|byte(Text) || b[1] != 0x80|byte(len(text)) {
+		return 0
+	}
+	for i := range text {
+		if b[head+i]^b[2+i&3] != text[i] {
+			return 0
+		}
+	}
+	return n
+}

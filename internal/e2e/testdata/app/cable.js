@@ -3,10 +3,16 @@
 // subscriptions is a JSON list of objects like {"channel":"$pubsub","stream_name":"finals"}; options, for anycable, go to createCable; for
 // rails, cookie is what a browser would send.
 // It prints a line of JSON for everything that the client tells: {"event", "identifier", …}. A line {"perform", "data", "n"} on its
-// standard input performs an action on the n-th subscription, {"unsubscribe":n} ends it.
+// standard input performs an action on the n-th subscription, {"unsubscribe":n} ends it, {"cut":true} breaks the connection.
 "use strict";
 
-const WebSocket = require("ws");
+let socket; // the newest
+class WebSocket extends require("ws") {
+  constructor(...args) {
+    super(...args);
+    socket = this;
+  }
+}
 
 const [kind, url, subscriptions, options] = [process.argv[2], process.argv[3], JSON.parse(process.argv[4]), JSON.parse(process.argv[5] || "{}")];
 const tell = (event, identifier, more) => process.stdout.write(JSON.stringify({ event, identifier, ...more }) + "\n");
@@ -66,7 +72,8 @@ const anycable = async () => {
     .createInterface({ input: process.stdin })
     .on("line", (line) => {
       const c = JSON.parse(line);
-      if (c.unsubscribe !== undefined) subs[c.unsubscribe].unsubscribe();
+      if (c.cut) socket.terminate();
+      else if (c.unsubscribe !== undefined) subs[c.unsubscribe].unsubscribe();
       else subs[c.n || 0].perform(c.perform, c.data);
     })
     .on("close", () => process.exit(0));
