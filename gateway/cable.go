@@ -150,7 +150,7 @@ func (s *session) beginCable() {
 // pingCable sends the sign of life when it is due.
 func (s *session) pingCable(now int64) {
 	c := s.cable
-	if c == nil || now < c.nextPing || !c.welcomed || s.resume != nil || s.blocked() {
+	if now < c.nextPing || !c.welcomed || s.resume != nil || s.blocked() {
 		return
 	}
 	// Sweeps come once a second: one that is a little early must not be a second late.

@@ -149,7 +149,7 @@ func (s *session) release(sub *cableSub, h *cableHistory) (lost bool) {
 // releaseAll follows what clients have not asked for in time.
 func (s *session) releaseAll(now int64) {
 	c := s.cable
-	if c == nil || c.holdUntil == 0 || now < c.holdUntil || s.resume != nil || s.blocked() {
+	if c.holdUntil == 0 || now < c.holdUntil || s.resume != nil || s.blocked() {
 		return
 	}
 	c.holdUntil = 0

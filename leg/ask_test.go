@@ -93,3 +93,33 @@ func FuzzGrant(f *testing.F) {
 		}
 	})
 }
+
+// FuzzWords holds that what a router says on a feed is understood alike wherever it is cut, and that no more is kept of it than its bound.
+func FuzzWords(f *testing.F) {
+	said := AppendMembers(nil, Members{All: 3, Firsts: 2, Ended: 1})
+	said = AppendAsk(said, 7, []byte("GET /t/a HTTP/1.1\r\n\r\n"))
+	said = AppendLeft(said, []byte("ticket"), Resume{Begun: true, First: -1, Topics: []Standing{{Name: "\x00000100.x"}}})
+	f.Add(said, uint16(13))
+	f.Add(AppendMembers(nil, Members{All: askMark, Ended: MaxAsk + 1}), uint16(1))
+	f.Add(AppendMembers(nil, Members{All: leftMark, Firsts: 9, Ended: 8}), uint16(1))
+	f.Fuzz(func(t *testing.T, b []byte, at uint16) {
+		read := func(pieces ...[]byte) (got words, err error) {
+			var w Words
+			for _, p := range pieces {
+				if err = w.Take(p, &got); err != nil {
+					break
+				}
+				if len(w.body) > MaxLeft {
+					t.Fatalf("%d bytes are kept", len(w.body))
+				}
+			}
+			return got, err
+		}
+		cut := int(at) % (len(b) + 1)
+		whole, err := read(b)
+		parts, errCut := read(b[:cut], b[cut:])
+		if fmt.Sprint(whole) != fmt.Sprint(parts) || (err == nil) != (errCut == nil) {
+			t.Errorf("cut at %d: got %v, %v, want %v, %v", cut, parts, errCut, whole, err)
+		}
+	})
+}
