@@ -30,16 +30,22 @@ type feed struct {
 	members []*session        // those that are parked
 	firsts  int               // of them those of whose topics it is the first: a session is counted once
 
-	// The present pass over the members.
+	// The present pass over the members, each of whom gets all that there is when its turn comes.
 	next   uint64 // index up to which every member has been offered entries, or is about to be by this pass
-	from   uint64 // index at which it begins
 	left   int    // members that it has not come to: those below this place
-	upTo   position.Position
-	batch  []byte // what it offers
-	shared bool   // batch is an entry's: it does not change
-	told   uint32 // version of the backoff policy that it tells; 0 for none
 	posted bool   // a note goes on with it
-	buf    []byte // for a batch of several entries
+
+	batch feedBatch // what a member was offered last: as a rule it is the same for the next one
+}
+
+// feedBatch is what the entries behind a cursor have for a client, as many as are worth one write.
+type feedBatch struct {
+	from, to uint64            // the cursor's index, and the one behind the entries
+	upTo     position.Position // of the last one
+	b        []byte
+	shared   bool   // b is an entry's: it does not change
+	told     uint32 // version of the backoff policy that it tells; 0 for none
+	buf      []byte // for several entries
 }
 
 // feedEntry is what a record of a feed has for the clients. It is immutable.
@@ -60,7 +66,7 @@ func (e *feedEntry) Size() int { return len(e.b) + feedOverhead }
 
 const (
 	feedSlice = 128        // members of a feed that are served before others get their turn: about 1 ms
-	feedBatch = readBuffer // bytes that are offered at once
+	feedWrite = readBuffer // bytes that are offered at once
 )
 
 // feed is the loop's feed of an offer.
@@ -196,6 +202,7 @@ func (f *feed) tell(version uint32, body []byte) {
 func (f *feed) append(e *feedEntry) {
 	f.w.grow(e.Size())
 	f.log.Append(e)
+	f.batch.from = unplaced // there is more now
 	cfg := &f.w.r.cfg
 	for f.log.Len() > 1 && (f.log.Len() > cfg.FeedEntries || f.log.Bytes > cfg.FeedBytes || f.w.r.feedBytes.Load() > int64(cfg.FeedTotalBytes)) {
 		f.w.grow(-f.log.DropFirst().Size())
@@ -206,6 +213,7 @@ func (f *feed) append(e *feedEntry) {
 func (f *feed) clear(base position.ID) {
 	f.w.grow(-f.log.Bytes)
 	f.log.Restart(base)
+	f.batch.from = unplaced
 }
 
 // grow counts bytes of the feeds' logs.
@@ -226,14 +234,10 @@ func (f *feed) Run() {
 	f.more()
 }
 
-// step offers one batch to a slice of the members, so that a topic that many follow holds up no other.
+// step offers a slice of the members what there is, so that a topic that many follow holds up no other.
 func (f *feed) step() {
 	if f.left = min(f.left, len(f.members)); f.left == 0 {
-		if f.from = max(f.next, f.log.First); f.from == f.log.Next() {
-			return
-		}
-		f.gather()
-		f.left = len(f.members)
+		f.next, f.left = f.log.Next(), len(f.members)
 	}
 	for end := max(0, f.left-feedSlice); f.left > end; {
 		f.left--
@@ -244,25 +248,30 @@ func (f *feed) step() {
 	}
 }
 
-// gather makes the batch of a pass.
-func (f *feed) gather() {
-	var n int
-	f.batch, n, f.told = together(f.buf[:0], f.log.Since(f.from, f.log.Len()))
-	if f.shared = n == 1; !f.shared {
-		f.buf = f.batch
+// gather makes the batch for a cursor that is within the log.
+func (f *feed) gather(from uint64) *feedBatch {
+	g := &f.batch
+	if g.from == from {
+		return g
 	}
-	f.next = f.from + uint64(n)
-	f.upTo = f.log.Since(f.next-1, 1)[0].at
+	es := f.log.Since(from, f.log.Len())
+	var n int
+	g.b, n, g.told = together(g.buf[:0], es)
+	if g.shared = n == 1; !g.shared {
+		g.buf = g.b
+	}
+	g.from, g.to, g.upTo = from, from+uint64(n), es[n-1].at
+	return g
 }
 
 // together is what the first n entries have for a client, as many as are worth one write: in buf, or, of one alone, where it is. told
 // is the version of the backoff policy that they tell.
 func together(buf []byte, es []*feedEntry) (b []byte, n int, told uint32) {
-	if len(es) == 1 || len(es[0].b)+len(es[1].b) > feedBatch {
+	if len(es) == 1 || len(es[0].b)+len(es[1].b) > feedWrite {
 		return es[0].b, 1, es[0].told
 	}
 	for _, e := range es {
-		if len(buf)+len(e.b) > feedBatch {
+		if len(buf)+len(e.b) > feedWrite {
 			break
 		}
 		buf, n, told = append(buf, e.b...), n+1, max(told, e.told)
@@ -270,7 +279,7 @@ func together(buf []byte, es []*feedEntry) (b []byte, n int, told uint32) {
 	return buf, n, told
 }
 
-// offer hands the batch to a member, or whatever else it lacks.
+// offer hands a member what it lacks.
 func (f *feed) offer(s *session, t *standing) {
 	switch {
 	case s.has(ending):
@@ -280,34 +289,32 @@ func (f *feed) offer(s *session, t *standing) {
 		if t.next < f.log.First {
 			s.unpark(unparkBehind)
 		}
-	case t.next == f.from:
-		f.give(s, t, f.batch, f.shared, f.next, f.upTo, f.told)
-	case t.next < f.next:
+	default:
 		f.catchUp(s, t)
 	}
 }
 
-// give writes entries up to index next, the last of which stands at at, to a member.
-func (f *feed) give(s *session, t *standing, b []byte, shared bool, next uint64, at position.Position, told uint32) {
+// give writes a batch to a member.
+func (f *feed) give(s *session, t *standing, g *feedBatch) {
 	n := 0
-	if len(b) > 0 {
+	if len(g.b) > 0 {
 		var ok bool
-		if n, ok = s.tell(b); !ok {
+		if n, ok = s.tell(g.b); !ok {
 			return
 		}
 		s.moved = s.w.now()
 	}
-	t.next, t.at = next, at
-	if told != 0 {
-		s.home.told = told
+	t.next, t.at = g.to, g.upTo
+	if g.told != 0 {
+		s.home.told = g.told
 	}
-	if n == len(b) {
+	if n == len(g.b) {
 		return
 	}
-	if shared {
-		s.keepTail(b[n:])
+	if g.shared {
+		s.keepTail(g.b[n:])
 	} else {
-		s.keepDown(b[n:])
+		s.keepDown(g.b[n:])
 	}
 	if s.home.strict {
 		s.unpark(unparkBehind)
@@ -321,11 +328,6 @@ func (f *feed) catchUp(s *session, t *standing) {
 			s.unpark(unparkBehind)
 			return
 		}
-		es := f.log.Since(t.next, f.log.Len())
-		b, n, told := together(s.w.out[:0], es)
-		if n > 1 {
-			s.w.out = b
-		}
-		f.give(s, t, b, n == 1, t.next+uint64(n), es[n-1].at, told)
+		f.give(s, t, f.gather(t.next))
 	}
 }

@@ -200,7 +200,7 @@ func (f *feed) received(b []byte) bool {
 		b = b[n:]
 	}
 	f.held = append(f.held[:0], b...)
-	if len(f.held) == 0 && cap(f.held) > feedBatch {
+	if len(f.held) == 0 && cap(f.held) > feedWrite {
 		f.held = nil
 	}
 	return f.conn.Open()

@@ -43,11 +43,12 @@ func BenchmarkFeedGather(b *testing.B) {
 			for i := range n {
 				f.take(leg.Header{Length: uint32(len(benchBody)), Kind: leg.Data, Topic: 9, Position: at(i + 2)}, []byte(benchBody))
 			}
-			f.gather()
+			f.gather(f.log.First)
 			b.ReportAllocs()
 			for b.Loop() {
-				if f.gather(); len(f.batch) != n*len(benchBody) {
-					b.Fatal(len(f.batch))
+				f.batch.from = unplaced
+				if g := f.gather(f.log.First); len(g.b) != n*len(benchBody) {
+					b.Fatal(len(g.b))
 				}
 			}
 		})
