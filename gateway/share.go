@@ -50,7 +50,7 @@ type offer struct {
 	made int64 // loop time, ms
 }
 
-// body is the offer of a feed with this ticket, whose Session is still to be found.
+// bodyOf is the offer of a feed with this ticket, whose Session is still to be found.
 func (o *offer) bodyOf(w *worker, t leg.Ticket) []byte {
 	if now := w.loop.Now(); o.body == nil || now > o.made+offerFor {
 		t.Session = feedKey(&t)
