@@ -224,11 +224,15 @@ func (f *feed) Sweep(c *eventloop.Conn, now int64) {
 
 // tellLeft tells the gateway that a member has ended of which it may have to remember something. It is best effort: what waits is bounded.
 func (f *feed) tellLeft(s *session) {
-	if w := leg.AppendLeft(nil, s.home.ticket, s.resume()); f.live() && len(f.out) <= mostSaid && len(w) > 0 {
-		f.say(w)
+	var w []byte
+	if f.live() && len(f.out) <= mostSaid {
+		w = leg.AppendLeft(nil, s.home.ticket, s.resume())
+	}
+	if len(w) == 0 {
+		f.w.counts.unkept.add(1)
 		return
 	}
-	f.w.counts.unkept.add(1)
+	f.say(w)
 }
 
 // sayMembers tells the gateway for how many sessions the feed stands, if that has changed.
