@@ -14,8 +14,7 @@ import (
 // storage that is there already.
 type class struct {
 	format   format
-	key      string
-	ids      []string
+	key      string   // a digit for the format, and the names
 	prefixes [][]byte // the beginning of each message, one for every identifier
 	uses     int
 	offers   map[offered]*offer // to routers; made when it is needed
@@ -35,10 +34,10 @@ func (s *session) class(topic string) *class {
 			ids = append(ids, c.identifier)
 		}
 	}
-	key := string(rune('0'+s.format)) + strings.Join(ids, "\x00")
+	key := string(rune('0'+s.format)) + strings.Join(ids, nameEnd)
 	c := w.classes[key]
 	if c == nil {
-		c = &class{format: s.format, key: key, ids: ids}
+		c = &class{format: s.format, key: key}
 		for _, id := range ids {
 			c.prefixes = append(c.prefixes, appendQuoted([]byte(`{"identifier":`), id))
 		}
@@ -50,6 +49,12 @@ func (s *session) class(topic string) *class {
 	c.uses++
 	return c
 }
+
+// nameEnd stands between two of a class's names: identifiers are JSON, which has no such character.
+const nameEnd = "\x00"
+
+// names are the identifiers of the class's sessions, in one string.
+func (c *class) names() string { return c.key[1:] }
 
 func (w *worker) dropClass(c *class) {
 	if c.uses--; c.uses == 0 {

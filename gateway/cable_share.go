@@ -1,9 +1,9 @@
 package gateway
 
 import (
-	"encoding/json"
 	"errors"
 	"slices"
+	"strings"
 
 	"go.uber.org/zap"
 
@@ -27,7 +27,7 @@ const maxNames = 3 << 10
 // client is still to be told something.
 func (s *sub) offerClass() []byte {
 	c, class := s.session.cable, s.class
-	if class.uses < 2 || s.history != nil || c.holdUntil != 0 ||
+	if class.uses < 2 || len(class.names()) > maxNames || s.history != nil || c.holdUntil != 0 ||
 		slices.ContainsFunc(c.list, func(o *cableSub) bool { return o.pending || !o.confirmed }) {
 		return nil
 	}
@@ -40,20 +40,17 @@ func (s *sub) offerClass() []byte {
 		}
 		class.offers[of] = o
 	}
-	names, err := json.Marshal(class.ids)
-	if err != nil || len(names) > maxNames {
-		return nil
-	}
-	return o.bodyOf(s.feed.worker, leg.Ticket{Format: uint8(class.format), Topic: s.feed.topic.name, Extra: feedCable + c.pace.String(), Grant: string(names)})
+	return o.bodyOf(s.feed.worker, leg.Ticket{Format: uint8(class.format), Topic: s.feed.topic.name, Extra: feedCable + c.pace.String(), Grant: class.names()})
 }
 
 // represent makes c that of a feed: it follows the topic under the identifiers of those for whom it stands.
 func (c *cable) represent(req *request) {
-	var ids []string
-	_ = json.Unmarshal([]byte(req.names), &ids) // it is sealed: what is not understood is of another version, and followed under no name
 	c.welcomed = true
-	for i, id := range ids {
-		c.list = append(c.list, &cableSub{identifier: id, topics: []string{req.topic}, note: welcomeNote + 1 + i, confirmed: true})
+	if req.names == "" {
+		return
+	}
+	for id := range strings.SplitSeq(req.names, nameEnd) {
+		c.list = append(c.list, &cableSub{identifier: id, topics: []string{req.topic}, note: c.freeNote(), confirmed: true})
 	}
 }
 

@@ -38,7 +38,7 @@ type request struct {
 	viewers  bool       // the client wants to know how many follow its topics
 	stale    bool       // it may be stale: better than to be without a gateway
 	feed     bool       // goesOn: it is a router's feed
-	names    string     // feed: what clients of Action Cable call the topic, as JSON
+	names    string     // feed: what clients of Action Cable call the topic: a class's
 
 	takesFeeds bool   // its router takes offers of feeds
 	session    uint64 // its ID
