@@ -244,6 +244,7 @@ func TestViewersGoOn(t *testing.T) {
 				l := r.leg(topic+map[bool]string{true: "?viewers=1"}[asked], headers...)
 				ticket := l.ticket
 				l.c.Close()
+				testcluster.Soon(t, "it has gone", func() bool { return r.g.sessionsOf(topic) == 0 })
 				moved := r.resumed(ticket, leg.Resume{Begun: true, First: -1, Topics: []leg.Standing{{Name: topic, Position: since}}})
 				moved.record() // the topic
 				if !asked {
