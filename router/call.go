@@ -72,7 +72,7 @@ func (c *call) upstream(r *Router, m *ring.Member) *upstream {
 
 // call asks a gateway, and waits. As in [Router.try], the connection has its own bound in time.
 func (r *Router) call(ctx context.Context, hs *handshake, m *ring.Member, to netip.AddrPort, deadline time.Time) (*upstream, dialOutcome, error) {
-	c, err := r.dial(hs, &session{w: r.workerOf(r.group.Next())}, to)
+	c, err := r.dial(hs, newSession(r.workerOf(r.group.Next())), to)
 	if err != nil {
 		return nil, dialFailure(err), err
 	}
@@ -132,7 +132,7 @@ func earlier(a, b time.Time) time.Time {
 
 // Run implements eventloop.Note: the loop has the connection from now on.
 func (c *call) Run() {
-	if err := c.s.w.loop.Add(&c.s.upstream, c.fd, c); err != nil {
+	if err := c.s.connect(c.fd, c); err != nil {
 		c.settle(err)
 	}
 }

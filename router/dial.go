@@ -65,7 +65,7 @@ func (u *upstream) begin(r *Router) (s *session, fd int, err error) {
 	if err == nil {
 		r.setOptions(fd)
 	}
-	return &session{w: r.workerOf(r.group.Next())}, fd, err
+	return newSession(r.workerOf(r.group.Next())), fd, err
 }
 
 // body is the connection to read the rest of an answer from, which begins no session.

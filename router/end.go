@@ -166,7 +166,7 @@ func (s *session) boundaryComes() bool {
 	case s.has(upstreamEnded):
 		return false
 	case s.has(isWebSocket):
-		return !s.frames.saidBye()
+		return !s.upstream.frames.saidBye()
 	}
 	return !s.has(isOpaque)
 }
@@ -175,14 +175,14 @@ func (s *session) boundaryComes() bool {
 func (s *session) atBoundary() bool {
 	switch {
 	case s.has(isLeg):
-		_, half := s.strip.Half()
+		_, half := s.upstream.strip.Half()
 		return !half
 	case s.has(upstreamEnded):
 		return false // the client has been told so
 	case s.has(isWebSocket):
-		return s.frames.atBoundary() && !s.frames.saidBye()
+		return s.upstream.frames.atBoundary() && !s.upstream.frames.saidBye()
 	}
-	return !s.has(isOpaque) && s.frames.afterEvent(s.has(isChunked))
+	return !s.has(isOpaque) && s.upstream.frames.afterEvent(s.has(isChunked))
 }
 
 // goAway ends the session with word to the client when to come back, where there is a place for that.

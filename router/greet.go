@@ -79,7 +79,7 @@ func (r *Router) greets() bool {
 
 // greet hands a connection, for which a place is reserved, to a loop.
 func (r *Router) greet(fd int, peer netip.Addr) {
-	g := &greeting{r: r, s: &session{w: r.workerOf(r.group.Next())}, fd: fd, guest: &anteroom.Guest{}, peer: peer, since: time.Now()}
+	g := &greeting{r: r, s: newSession(r.workerOf(r.group.Next())), fd: fd, guest: &anteroom.Guest{}, peer: peer, since: time.Now()}
 	g.guest.Waits(true)
 	r.conns.room.Enter(g.guest, g)
 	if !r.countByAddr(g.guest, peer) {

@@ -89,21 +89,21 @@ func (s *session) pack() (handover.Item, error) {
 	now := s.w.now()
 	st := sessionState{
 		Version: stateVersion, Flags: s.flags &^ (morePostedDown | morePostedUp | parked), Slot: uint8(ring.SlotOf(s.key)), Key: s.key, Reason: s.reason,
-		Moved: now - s.moved, Since: now - s.since, Upstream: s.upstream.Open(), HalfWay: s.strip.HalfWay(), Carrier: s.carried(),
+		Moved: now - s.moved, Since: now - s.since, Upstream: s.upstream.Open(), HalfWay: s.upstream.strip.HalfWay(), Carrier: s.carried(),
 	}
 	if wt := s.waiting; wt != nil {
 		st.Waiting = &waitingState{wt.held, slices.Concat(wt.tail, wt.down), wt.up, wt.lead, wt.sent, now - wt.downSince, now - wt.upSince}
 	}
-	if s.frames != (frames{}) {
-		st.Frames = &framesState{s.frames.left, s.frames.seen, s.frames.size, s.frames.bye}
+	if s.upstream.frames != (frames{}) {
+		st.Frames = &framesState{s.upstream.frames.left, s.upstream.frames.seen, s.upstream.frames.size, s.upstream.frames.bye}
 	}
 	if h := s.home; h != nil {
 		st.Home = &homeState{
-			Shard: h.shard.id, Addr: h.shard.addr, Ticket: h.ticket, Acked: h.acked, Begun: h.begun, Told: h.told,
+			Shard: h.shard.id, Addr: h.shard.addr, Ticket: h.ticket, Acked: s.upstream.acked, Begun: h.begun, Told: h.told,
 			Wants: h.move != nil && h.move.reason == moveDrain, Farewell: h.farewell,
 		}
-		if h.half != (unique.Handle[string]{}) {
-			st.Home.Half = h.half.Value()
+		if half := s.upstream.half; half != (unique.Handle[string]{}) {
+			st.Home.Half = half.Value()
 		}
 		for _, t := range h.topics {
 			st.Home.Topics = append(st.Home.Topics, leg.Standing{Name: t.name.Value(), Position: t.at, Asked: t.asked})
@@ -118,7 +118,7 @@ func (s *session) pack() (handover.Item, error) {
 		return handover.Item{}, fmt.Errorf("BUG: router: a session has no JSON: %w", err)
 	}
 	item := handover.Item{State: b}
-	for _, c := range []*eventloop.Conn{&s.client, &s.upstream} {
+	for _, c := range []*eventloop.Conn{&s.client, &s.upstream.Conn} {
 		if !c.Open() {
 			continue
 		}
@@ -147,18 +147,20 @@ func closeAll(fds []int) {
 
 // unpack makes the session of a state; its descriptors are still to be added.
 func (r *Router) unpack(w *worker, st *sessionState) *session {
-	s := &session{w: w, flags: st.Flags, key: st.key(), reason: st.Reason}
+	s := newSession(w)
+	s.flags, s.key, s.reason = st.Flags, st.key(), st.Reason
 	now := w.now()
 	s.moved, s.since = now-st.Moved, now-st.Since
-	s.strip.Restore(st.HalfWay)
+	s.upstream = &uplink{}
+	s.upstream.strip.Restore(st.HalfWay)
 	if f := st.Frames; f != nil {
-		s.frames = frames{f.Left, f.Seen, f.Size, f.Bye}
+		s.upstream.frames = frames{f.Left, f.Seen, f.Size, f.Bye}
 	}
 	if h := st.Home; h != nil {
 		s.home = r.newHome(r.shards.of(&ring.Member{ID: h.Shard, Addr: h.Addr, Role: ring.RoleGateway}), h.Ticket, h.Told)
-		s.home.acked, s.home.begun, s.home.farewell = h.Acked, h.Begun, h.Farewell
+		s.upstream.acked, s.home.begun, s.home.farewell = h.Acked, h.Begun, h.Farewell
 		if h.Half != "" {
-			s.home.half = unique.Make(h.Half)
+			s.upstream.half = unique.Make(h.Half)
 		}
 		for i, t := range h.Topics {
 			s.home.topics = append(s.home.topics, standing{name: unique.Make(t.Name), num: h.Nums[i], asked: t.Asked, at: t.Position})
@@ -227,7 +229,7 @@ func (a *adopt) Run() {
 		w.counts.homeless.add(1)
 	}
 	if a.state.Upstream {
-		if err := w.loop.Add(&s.upstream, a.fds[1], s); err != nil {
+		if err := s.connect(a.fds[1], s); err != nil {
 			s.close(closeSetup)
 			return
 		}

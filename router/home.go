@@ -13,22 +13,20 @@ import (
 // home is what a session on a leg needs to go on at another gateway: the sealed ticket, and where the client stands in
 // every topic that it follows. It belongs to the session's loop.
 type home struct {
-	shard   *shard
-	ticket  []byte
-	acked   uint64                // bytes of the client's that the gateway has acknowledged on this leg
-	topics  []standing            // notes of the gateway's ([leg.IsNote]) stand behind the topics
-	half    unique.Handle[string] // the topic of a message that is half way to the client, once its leg is gone
-	move    *move                 // under way; nil as a rule
-	begun   bool                  // a gateway has told of topics
-	counted bool                  // as one of the shard's sessions
-	told    uint32                // version of the backoff policy that the client knows; 0: not known
+	shard  *shard
+	ticket []byte
+	topics []standing // notes of the gateway's ([leg.IsNote]) stand behind the topics
+	move   *move      // under way; nil as a rule
+	until  int64      // when it needs a leg of its own at the latest, Unix ms; 0: never
 
-	farewell bool   // its gateways want to be told when they lose it to another one
-	strict   bool   // its feeds serve it only as long as it keeps up
-	until    int64  // when it needs a leg of its own at the latest, Unix ms; 0: never
 	spoke    ticks  // when its client last said something
 	renew    ticks  // parked: when it gets a leg for the sake of its ticket
+	told     uint32 // version of the backoff policy that the client knows; 0: not known
 	patience uint16 // for how long a client must have said nothing for the session to be parked, in ticks
+	begun    bool   // a gateway has told of topics
+	counted  bool   // as one of the shard's sessions
+	farewell bool   // its gateways want to be told when they lose it to another one
+	strict   bool   // its feeds serve it only as long as it keeps up
 }
 
 // newHome is the home of a session that has been given this ticket, and whose client knows of that version of the policy.
@@ -47,16 +45,15 @@ func (h *home) count(is bool) {
 
 // standing is where a session stands in a topic: everything up to the position has been handed to the client.
 type standing struct {
-	name  unique.Handle[string]
-	num   uint32 // that this leg's gateway has given to it; 0: not told yet
-	asked bool   // the client does not know yet that it follows the topic
-	at    position.Position
+	name unique.Handle[string]
+	at   position.Position
+	feed *feed  // that the gateway has offered; nil for none
+	next uint64 // parked: index of what comes next in the feed's log
 
-	feed  *feed  // that the gateway has offered; nil for none
-	next  uint64 // parked: index of what comes next in the feed's log
-	place int32  // joined: in feed.members
-
-	joined bool // it is one of them
+	num    uint32 // that this leg's gateway has given to it; 0: not told yet
+	place  int32  // joined: in feed.members
+	asked  bool   // the client does not know yet that it follows the topic
+	joined bool   // it is one of the feed's members
 }
 
 // LegTopic implements leg.Sink.
@@ -124,14 +121,14 @@ func (s *session) LegPosition(topic uint32, p position.Position) {
 
 // LegAck implements leg.Sink.
 func (s *session) LegAck(n uint64) {
-	home := s.home
-	if home == nil || n <= home.acked {
+	up := s.upstream
+	if s.home == nil || n <= up.acked {
 		return
 	}
-	if !s.acknowledged(n - home.acked) {
+	if !s.acknowledged(n - up.acked) {
 		s.flags |= legBroken
 	}
-	home.acked = n
+	up.acked = n
 }
 
 // LegTold implements leg.Sink.
@@ -175,17 +172,29 @@ func (s *session) LegEnd() {
 // LegUnknown implements leg.Sink.
 func (s *session) LegUnknown(leg.Kind) { s.w.counts.records[recordUnknown].add(1) }
 
-// lost notes that the leg is gone, with a message of the topic half way to the client; 0 when this leg has not begun it.
-func (h *home) lost(half uint32, isHalf bool) {
-	h.acked = 0
-	if !isHalf {
-		h.half = unique.Handle[string]{}
+// lost notes that the leg is gone, perhaps with a message half way to the client.
+func (s *session) lost() {
+	if s.upstream != noUplink {
+		s.keepHalf()
+		s.upstream.strip.NextLeg()
+		s.upstream.acked = 0
 	}
-	for i := range h.topics {
-		if t := &h.topics[i]; isHalf && half != 0 && t.num == half {
-			h.half = t.name
+	for i := range s.home.topics {
+		s.home.topics[i].num = 0
+	}
+}
+
+// keepHalf notes the topic of the message that is half way. The strip says 0 for one that the leg has not begun anew.
+func (s *session) keepHalf() {
+	up := s.upstream
+	num, half := up.strip.Half()
+	if !half {
+		up.half = unique.Handle[string]{}
+	}
+	for i := range s.home.topics {
+		if t := &s.home.topics[i]; half && num != 0 && t.num == num {
+			up.half = t.name
 		}
-		h.topics[i].num = 0
 	}
 }
 
@@ -195,9 +204,9 @@ func (s *session) resume() leg.Resume {
 	r := leg.Resume{Begun: h.begun, First: -1, Topics: make([]leg.Standing, len(h.topics))}
 	for i, t := range h.topics {
 		r.Topics[i] = leg.Standing{Name: t.name.Value(), Position: t.at, Asked: t.asked}
-		if t.name == h.half {
+		if t.name == s.upstream.half {
 			r.First = i
-			r.Topics[i].Position, _ = s.strip.From()
+			r.Topics[i].Position, _ = s.upstream.strip.From()
 		}
 		if fault.Enabled && fault.Hit(fault.Epoch, 50) {
 			r.Topics[i].Position.ID.Ms += 1 << 32

@@ -105,7 +105,8 @@ func (l *lab) open() (client, gateway *end) {
 	upstreamFD, gateway := l.pair()
 	w := l.r.workers[0]
 	g1, _ := l.r.ring().Member("g1")
-	s := &session{w: w, flags: isWebSocket | isLeg, key: uint32(l.slot) << 24, home: &home{shard: l.r.shards.of(&g1), ticket: []byte("ticket")}}
+	s := newSession(w)
+	s.flags, s.key, s.home = isWebSocket|isLeg, uint32(l.slot)<<24, &home{shard: l.r.shards.of(&g1), ticket: []byte("ticket")}
 	l.r.sessions.Add(1)
 	w.loop.Post(&arrival{session: s, client: clientFD, upstream: upstreamFD})
 	l.barrier()

@@ -3,6 +3,7 @@ package router
 import (
 	"sync/atomic"
 	"time"
+	"unique"
 
 	"github.com/ringside-edge/ringside/internal/eventloop"
 	"github.com/ringside-edge/ringside/leg"
@@ -95,8 +96,8 @@ func (s *session) movable() bool {
 	if s.home == nil || s.has(ending|leaving|clientEnded|legEnded) || !s.client.Open() {
 		return false
 	}
-	topic, half := s.strip.Half()
-	return !half || topic != 0 || s.home.half.Value() != ""
+	topic, half := s.upstream.strip.Half()
+	return !half || topic != 0 || s.upstream.half != unique.Handle[string]{}
 }
 
 // loseLeg lets go of the leg, or of the feed that stands in for it. What the client has sent and nobody has acknowledged stays.
@@ -105,8 +106,7 @@ func (s *session) loseLeg() {
 	s.sayFarewell()
 	s.upstream.Close()
 	s.home.count(false)
-	s.home.lost(s.strip.Half())
-	s.strip.NextLeg()
+	s.lost()
 	s.flags &^= upstreamEnded | upstreamDeaf | legBroken
 	s.setHomeless(true)
 	s.fromTheStart(nil)
@@ -212,7 +212,7 @@ func (s *session) arrive(m *move) {
 	if !s.has(homeless) { // make before break: this far the old leg, or the feed, went on
 		s.loseLeg()
 	}
-	if err := s.w.loop.Add(&s.upstream, m.fd, s); err != nil { // closes it
+	if err := s.connect(m.fd, s); err != nil { // closes it
 		s.home.endMove(s.w, movedSuperseded)
 		s.lookForHome(moveCrash)
 		return

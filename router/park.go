@@ -100,7 +100,7 @@ func (s *session) mayPark(now ticks) {
 	if h == nil || s.has(busy) || s.waiting != nil || h.move != nil || len(h.topics) == 0 || now-h.spoke < ticks(h.patience) || s.outstays() {
 		return
 	}
-	if _, half := s.strip.Half(); half {
+	if _, half := s.upstream.strip.Half(); half {
 		return
 	}
 	ready := true
@@ -126,14 +126,14 @@ func (s *session) park() {
 	_, _ = s.upstream.Write(w[:]) // it is best effort
 	s.upstream.Close()
 	s.home.count(false)
-	s.home.lost(0, false)
+	s.lost()
 	s.flags &^= isLegTLS
-	s.strip = leg.Stripper{}
 	s.beParked()
 }
 
 // beParked makes the session a member of its feeds.
 func (s *session) beParked() {
+	s.upstream = noUplink
 	s.setParked(true)
 	s.home.renew = s.w.now() + maxParked/2 + mathrand.N[ticks](maxParked/2)
 	for i := range s.home.topics {

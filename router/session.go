@@ -1,20 +1,20 @@
 package router
 
 import (
+	"unique"
+
 	"github.com/ringside-edge/ringside/internal/eventloop"
 	"github.com/ringside-edge/ringside/leg"
 )
 
-// session is a client's connection and an upstream's, spliced. Idle, it is this struct and two descriptors: no
-// goroutine, no buffer. A test holds its size. Everything in it belongs to its worker's loop.
+// session is a client's connection and an upstream's, spliced. Idle, it is this struct, its uplink, its home, and two descriptors: no
+// goroutine, no buffer. Parked, it has no uplink. A test holds its size. Everything in it belongs to its worker's loop.
 type session struct {
 	client   eventloop.Conn
-	upstream eventloop.Conn
+	upstream *uplink // never nil
 	w        *worker
-	waiting  *waiting     // what a full socket did not take; nil as a rule
-	home     *home        // of a leg: what it takes to go on elsewhere
-	strip    leg.Stripper // of a leg
-	frames   frames       // of a raw WebSocket upstream
+	waiting  *waiting // what a full socket did not take; nil as a rule
+	home     *home    // of a leg: what it takes to go on elsewhere
 
 	moved ticks // when something was last read or written
 	since ticks // ending: since when there is nothing left but the client's own end
@@ -24,6 +24,29 @@ type session struct {
 	key    uint32      // stands for its topic: ring.Key
 	talk   uint16      // of an event stream: bytes that its client has sent, who has nothing to say
 	reason closeReason // once ending
+}
+
+// uplink is a session's connection to its upstream, and how far what has come on it is understood.
+type uplink struct {
+	eventloop.Conn
+	strip  leg.Stripper // of a leg
+	frames frames       // of a raw WebSocket upstream
+	acked  uint64       // bytes of the client's that the gateway has acknowledged on this leg
+
+	half unique.Handle[string] // the topic of a message that is half way to the client, once its leg is gone
+}
+
+// noUplink is that of all sessions that have none yet, or are parked: closed, and nobody changes it.
+var noUplink = &uplink{}
+
+func newSession(w *worker) *session { return &session{w: w, upstream: noUplink} }
+
+// connect has the loop watch fd as the session's upstream, of which h hears. When it fails fd is closed.
+func (s *session) connect(fd int, h eventloop.Handler) error {
+	if s.upstream == noUplink {
+		s.upstream = &uplink{}
+	}
+	return s.w.loop.Add(&s.upstream.Conn, fd, h)
 }
 
 // flags are what kind of session it is, and how far it has come.
@@ -117,7 +140,7 @@ func (a *arrival) begin() {
 	}
 	if a.call != nil {
 		s.upstream.Handle(s)
-	} else if err := w.loop.Add(&s.upstream, a.upstream, s); err != nil {
+	} else if err := s.connect(a.upstream, s); err != nil {
 		s.close(closeSetup)
 		return
 	}

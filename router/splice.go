@@ -124,11 +124,11 @@ func (s *session) hand(head, b []byte) bool {
 	client := b
 	switch {
 	case s.has(isLeg):
-		client, rest, err = s.strip.Strip(b, s)
+		client, rest, err = s.upstream.strip.Strip(b, s)
 	case s.has(isWebSocket):
-		s.frames.feed(b)
+		s.upstream.frames.feed(b)
 	default:
-		s.frames.feedText(b)
+		s.upstream.frames.feedText(b)
 	}
 	if len(head) > 0 {
 		client = append(head, client...) // moves the bytes to where they belong
