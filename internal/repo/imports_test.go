@@ -64,6 +64,7 @@ var mayImport = map[string][]string{
 	"cmd/ringside":             {"client/go", "ring", "leg", "stream", "gossip", "router", "gateway", "gateway/auth", "internal/..."},
 	"scripts/bench":            {"internal/...", "stream"},
 	"scripts/guard":            {"internal/look"},
+	"scripts/peers/anycable":   {}, // a module of its own
 	"scripts/peers/centrifuge": {}, // a module of its own
 	"scripts/page":             {"internal/docs", "internal/testcluster"},
 	"scripts/rehome":           {"internal/..."},

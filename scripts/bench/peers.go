@@ -6,6 +6,7 @@ import (
 	"errors"
 	"flag"
 	"fmt"
+	"net"
 	"os"
 	"os/exec"
 	"path/filepath"
@@ -18,8 +19,11 @@ import (
 	"github.com/ringside-edge/ringside/internal/testcluster"
 )
 
-// peerAlone is the peer that goals are about.
-const peerAlone = "centrifuge"
+// The peers that goals are about.
+const (
+	peerAlone    = "centrifuge"
+	peerAnyCable = "anycable-go"
+)
 
 // peersArg as the first argument measures Ringside beside servers of others, one pair after the other.
 const peersArg = "peers"
@@ -158,8 +162,12 @@ func (r *peerRun) start(ctx context.Context) (list []server, err error) {
 		return nil, err
 	}
 	socketio.template, socketio.publish = "socketio", r.stage.redis.URL()
+	anycable, err := r.stage.startAnyCable(ctx)
+	if err != nil {
+		return nil, err
+	}
 	legs, err := r.withLegs(ctx)
-	return append(list, alone, socketio, legs), err
+	return append(list, alone, anycable, socketio, legs), err
 }
 
 // withLegs is our own server with a leg for every session: what shared feeds are worth.
@@ -183,16 +191,41 @@ func (r *peerRun) withLegs(ctx context.Context) (server, error) {
 
 // startCentrifuge builds and starts the server on centrifuge.
 func (s *stage) startCentrifuge(ctx context.Context) (server, error) {
-	binary := filepath.Join(s.dir, "centrifuge")
-	say("building the server on centrifuge")
-	build := exec.CommandContext(ctx, "go", "build", "-o", binary, ".")
-	build.Dir = filepath.Join("scripts", "peers", "centrifuge")
-	if out, err := build.CombinedOutput(); err != nil {
-		return server{}, fmt.Errorf("cannot build it: %w\n%s", err, out)
+	binary, err := s.buildPeer(ctx, "centrifuge")
+	if err != nil {
+		return server{}, err
 	}
 	c, err := s.startServer(ctx, peerAlone, "", func(addr string) []string { return []string{binary, "-listen", addr, "-redis", s.redis.Addr} })
 	c.template, c.publish = "centrifugo", httpURL(c.addr)
 	return c, err
+}
+
+// startAnyCable builds and starts AnyCable's server, as a node of several, with what it keeps for those who come back. Its pings are as far apart as
+// those of the others, in its favour: by default it sends one every three seconds.
+func (s *stage) startAnyCable(ctx context.Context) (server, error) {
+	binary, err := s.buildPeer(ctx, "anycable")
+	if err != nil {
+		return server{}, err
+	}
+	c, err := s.startServer(ctx, peerAnyCable, "", func(addr string) []string {
+		host, port, _ := net.SplitHostPort(addr)
+		return []string{binary, "--host", host, "--port", port, "--http_broadcast_port", port, "--public", "--norpc", "--broadcast_adapter", "http", "--broker", "memory",
+			"--pubsub", "redis", "--redis_url", s.redis.URL(), "--ping_interval", "25", "--log_level", "warn"}
+	})
+	c.template, c.publish = "anycable", httpURL(c.addr)
+	return c, err
+}
+
+// buildPeer builds a server of others, which is a module of its own.
+func (s *stage) buildPeer(ctx context.Context, name string) (binary string, err error) {
+	say("building the server %s", name)
+	binary = filepath.Join(s.dir, name)
+	build := exec.CommandContext(ctx, "go", "build", "-o", binary, ".")
+	build.Dir = filepath.Join("scripts", "peers", name)
+	if out, err := build.CombinedOutput(); err != nil {
+		return "", fmt.Errorf("cannot build it: %w\n%s", err, out)
+	}
+	return binary, nil
 }
 
 // startServer starts a server of others, and waits until it takes clients.

@@ -47,8 +47,11 @@ func (r *peerRun) report() peersData {
 		Subscribers: r.o.subscribers, Topics: r.o.topics, Size: r.o.size, Rounds: r.o.rounds, Rate: r.o.rate, Limit: peerLimit}
 	d.Versions = append(d.Versions, peerVersions()...)
 	for _, p := range r.pairs {
-		if p.Peer == peerAlone {
-			d.Goals = p.goals(r.o.subscribers)
+		switch p.Peer {
+		case peerAlone:
+			d.Goals = append(d.Goals, p.goals(r.o.subscribers)...)
+		case peerAnyCable:
+			d.Goals = append(d.Goals, p.highest())
 		}
 		for i, results := range p.results {
 			row := peerRow{Beside: p.Peer, Server: "ringside"}
@@ -72,27 +75,33 @@ func (r *peerRun) report() peersData {
 
 // goals are what the whole chain is to cost beside another server alone. Where it is to reach more, it is the other's share that is bounded.
 func (p pair) goals(subscribers int) []goal {
-	ratio := func(f func(one) float64) float64 {
-		var list []float64
-		for i, ours := range p.results[0] {
-			list = append(list, f(ours)/f(p.results[1][i]))
-		}
-		return median(list)
-	}
 	cpu := func(o one) float64 { return o.cpu(true) + o.cpu(false) }
 	p99 := func(o one) float64 { return o.phase.Latency.P99 }
-	knee := func(o one) float64 { return 1 / o.ramp.Knee }
 	var costs, memory []float64
 	for _, o := range p.results[0] {
 		costs, memory = append(costs, cpu(o)), append(memory, float64(o.pss)/float64(subscribers))
 	}
 	return []goal{
 		{"CPU per delivery of router, gateway and Redis", 10, median(costs), "µs"},
-		{"the same over " + p.Peer + " alone and Redis", 0.5, ratio(cpu), "×"},
+		{"the same over " + p.Peer + " alone and Redis", 0.5, p.ratio(cpu), "×"},
 		{"memory per subscriber of router and gateway", 1024, median(memory), "B"},
-		{"p99 over " + p.Peer + " alone", 0.5, ratio(p99), "×"},
-		{"highest rate of " + p.Peer + " alone over ours", 0.5, ratio(knee), "×"},
+		{"p99 over " + p.Peer + " alone", 0.5, p.ratio(p99), "×"},
+		p.highest(),
 	}
+}
+
+// highest is the goal for the knee.
+func (p pair) highest() goal {
+	return goal{"highest rate of " + p.Peer + " alone over ours", 0.5, p.ratio(func(o one) float64 { return 1 / o.ramp.Knee }), "×"}
+}
+
+// ratio is ours over theirs, the median over the rounds.
+func (p pair) ratio(f func(one) float64) float64 {
+	var list []float64
+	for i, ours := range p.results[0] {
+		list = append(list, f(ours)/f(p.results[1][i]))
+	}
+	return median(list)
 }
 
 // cpu is the CPU time per delivery of Redis, or of all others, µs.
@@ -130,7 +139,8 @@ func (w *peerRow) fill(results []one, subscribers int) {
 
 // peerVersions are those of the servers of others.
 func peerVersions() (list []string) {
-	for file, name := range map[string]string{"scripts/peers/centrifuge/go.mod": "github.com/centrifugal/centrifuge ", "internal/e2e/testdata/iopeer/package.json": `"socket.io": "`} {
+	for file, name := range map[string]string{"scripts/peers/centrifuge/go.mod": "github.com/centrifugal/centrifuge ", "scripts/peers/anycable/go.mod": "github.com/anycable/anycable-go ",
+		"internal/e2e/testdata/iopeer/package.json": `"socket.io": "`} {
 		text, err := os.ReadFile(file)
 		if err != nil {
 			continue
