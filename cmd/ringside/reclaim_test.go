@@ -4,19 +4,38 @@ import "testing"
 
 func TestStorm(t *testing.T) {
 	var s storm
-	f := func(sessions uint64, want bool) {
+	at := uint64(0)
+	f := func(mib float64, want change) {
 		t.Helper()
-		if got := s.over(sessions); got != want {
-			t.Errorf("%d sessions: got %v, want %v", sessions, got, want)
+		at += uint64(mib * (1 << 20))
+		if got := s.look(at); got != want {
+			t.Errorf("%g MiB: got %v, want %v", mib, got, want)
 		}
 	}
-	f(0, false)
-	f(400, false) // a slope, no storm
-	f(800, false)
-	f(5000, false)
-	f(5100, false) // still coming
-	f(5120, true)
-	f(5120, false) // once
-	f(100, false)  // all gone
-	f(100, true)
+	quiet := func(mib float64) {
+		t.Helper()
+		for range reclaimQuiet - 1 {
+			f(mib, stormGoesOn)
+		}
+		f(mib, stormEnds)
+		f(mib, stormGoesOn) // once
+	}
+	f(20, stormGoesOn) // the program begins
+	quiet(0.1)
+	f(3, stormGoesOn) // a slope, no storm
+	f(3, stormGoesOn)
+	f(50, stormBegins)
+	f(50, stormGoesOn)
+	f(1, stormGoesOn)
+	f(3, stormGoesOn) // still coming
+	quiet(2)
+}
+
+// What the storms are measured by moves.
+func TestAllocated(t *testing.T) {
+	before := allocated()
+	b := make([]byte, 1<<20)
+	if n := allocated() - before; n < uint64(len(b)) {
+		t.Errorf("%d bytes allocated, want %d at least", n, len(b))
+	}
 }
