@@ -22,10 +22,11 @@ import (
 
 // Config is how a gateway is set up. A zero field takes the default that stands beside it.
 type Config struct {
-	ID       string // shard ID, stable over restarts; required
-	Listen   string // host:port for routers and for clients that come directly; required
-	Loops    int    // event loops; GOMAXPROCS
-	Portable bool   // event loops without epoll
+	ID        string // shard ID, stable over restarts; required
+	Listen    string // host:port for routers and for clients that come directly; required
+	Loops     int    // event loops; GOMAXPROCS
+	Portable  bool   // event loops without epoll
+	NoIOUring bool   // many clients are written to one by one, also where the system has io_uring
 
 	Heartbeat        time.Duration // 25s: between two heartbeats of a session
 	HandshakeTimeout time.Duration // 5s: for the whole request of a client

@@ -88,6 +88,7 @@ func (f *feed) step() (more bool) {
 			f.offer(f.subs[f.left], first)
 		}
 	}
+	w.send()
 	if f.left == 0 && len(w.entries) > 0 {
 		w.g.metrics.delivered(w.entries, w.g.tailer.Now(s.n))
 	}
@@ -95,7 +96,7 @@ func (f *feed) step() (more bool) {
 	return more || f.left > 0
 }
 
-// offer hands the entries of the present pass to a subscription, or whatever else it lacks.
+// offer hands the entries of the present pass to a subscription, at once or with [worker.send], or whatever else it lacks.
 func (f *feed) offer(sub *sub, first uint64) {
 	ses, entries := sub.session, f.worker.entries
 	switch {
@@ -106,7 +107,9 @@ func (f *feed) offer(sub *sub, first uint64) {
 			sub.tooSlow()
 		}
 	case sub.next == f.from && len(entries) > 0:
-		ses.fanOut(sub, entries)
+		if f.worker.stage(sub) {
+			return
+		}
 	case sub.next != f.next:
 		ses.catchUp(sub)
 	}

@@ -101,8 +101,11 @@ func New(cfg Config, deps Deps) (*Gateway, error) {
 		g.slots = append(g.slots, &slot{n: n, g: g, topics: make(map[string]*topic)})
 	}
 	var err error
-	if g.group, err = eventloop.NewGroup(cfg.Loops, eventloop.Config{Portable: cfg.Portable}); err != nil {
+	if g.group, err = eventloop.NewGroup(cfg.Loops, eventloop.Config{Portable: cfg.Portable, NoRing: cfg.NoIOUring}); err != nil {
 		return nil, err
+	}
+	if is, err := g.group.Batching(); !is && !cfg.NoIOUring {
+		g.log.Info("clients are written to one by one, which takes more CPU time: there is no io_uring", zap.Error(err))
 	}
 	for _, l := range g.group.Loops() {
 		w := newWorker(g, l, &workerCounts{})

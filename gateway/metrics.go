@@ -149,7 +149,7 @@ var (
 	descFull       = desc("sessions_blocked", "Sessions whose socket takes nothing at present.")
 	descSocket     = desc("socket_limit_bytes", "What may wait in a session's socket in the kernel, by where; 0 for what the system gives.", "buffer")
 	descMessages   = desc("messages_total", "Messages handed to a session's socket; those of a feed for each session that it stands for.")
-	descWrites     = desc("writes_total", "System calls that handed on messages.")
+	descWrites     = desc("writes_total", "Writes that handed on messages; with io_uring many of them are one system call.")
 	descBytesOut   = desc("sent_bytes_total", "Bytes handed to sessions' sockets.")
 	descBytesIn    = desc("received_bytes_total", "Bytes received from sessions' sockets.")
 	descHeartbeats = desc("heartbeats_total", "Heartbeats handed to sessions.")
@@ -189,6 +189,7 @@ var (
 	descTurnedOut  = desc("http_connections_closed_total", "Connections that were no session yet and had to go, by reason: crowded, its request was not there in time and others waited for the place.", "reason")
 	descAccepts    = desc("accept_errors_total", "Connections that could not be accepted.")
 	descRules      = desc("topic_rules_hash", "Checksum of the file of topic rules, 0 without one: equal on all gateways, or they treat topics differently.")
+	descIOUring    = desc("io_uring", "1 while many sessions are written to with one system call, 0 where each takes one of its own.")
 	descDraining   = desc("draining", "1 while the gateway drains.")
 )
 
@@ -243,15 +244,20 @@ func (g *Gateway) Collect(ch chan<- prometheus.Metric) {
 	gauge(descLogLimit, float64(g.cfg.LogTotalBytes))
 	gauge(descRules, float64(g.cfg.Rules.Hash()))
 	gauge(descTails, float64(g.tails.missingNow()))
-	draining := 0.0
-	if g.draining.Load() {
-		draining = 1
-	}
-	gauge(descDraining, draining)
+	gauge(descDraining, oneIf(g.draining.Load()))
+	batching, _ := g.group.Batching()
+	gauge(descIOUring, oneIf(batching))
 	m.latency.Collect(ch)
 	m.refused.Collect(ch)
 	m.frames.Collect(ch)
 	m.bad.Collect(ch)
+}
+
+func oneIf(b bool) float64 {
+	if b {
+		return 1
+	}
+	return 0
 }
 
 // collect gives what there is of counts.

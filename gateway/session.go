@@ -225,14 +225,41 @@ func (s *session) frames(p []byte) {
 	}
 }
 
-// fanOut hands the entries behind the cursor of a session that has kept up to its socket, in one call.
-func (s *session) fanOut(sub *sub, entries []*entry) {
-	if fault.Enabled && s.wrong(sub, entries[0]) {
-		return
+// staged is a subscription that is about to be given a batch, with others.
+type staged struct {
+	sub   *sub
+	batch *batch
+}
+
+// stage has a session that has kept up be given the entries of the present pass by [worker.send], in one write. It reports whether it will be.
+func (w *worker) stage(sub *sub) bool {
+	s := sub.session
+	if fault.Enabled && s.wrong(sub, w.entries[0]) {
+		return false
 	}
-	s.worker.uncork(s)
-	b := s.worker.batch(sub, entries)
-	n, err := s.conn.Write(b.b)
+	w.uncork(s)
+	b := w.batch(sub, w.entries)
+	w.staged = append(w.staged, staged{sub, b})
+	w.sendings = append(w.sendings, eventloop.Sending{Conn: &s.conn, Bytes: b.b})
+	return true
+}
+
+// send writes to those who are staged.
+func (w *worker) send() {
+	w.loop.SendAll(w.sendings)
+	for i, st := range w.staged {
+		s, sent := st.sub.session, &w.sendings[i]
+		s.given(st.sub, st.batch, sent.N, sent.Err)
+		s.goOn() // it may have waited for just this
+	}
+	clear(w.staged)
+	clear(w.sendings)
+	w.staged, w.sendings = w.staged[:0], w.sendings[:0]
+}
+
+// given settles what a session's socket has taken of a batch of the present pass.
+func (s *session) given(sub *sub, b *batch, n int, err error) {
+	entries := s.worker.entries
 	switch {
 	case err != nil:
 		s.close(closeError)

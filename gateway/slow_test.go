@@ -4,6 +4,7 @@ import (
 	"bytes"
 	"fmt"
 	"strings"
+	"sync"
 	"testing"
 	"time"
 
@@ -118,40 +119,47 @@ func TestControlOverflow(t *testing.T) {
 
 func TestFanOutDoesNotAllocate(t *testing.T) {
 	r := start(t, func(c *Config) { c.Loops = 1 })
-	c := r.dial("finals")
-	c.want("welcome")
-	sink := make(chan struct{})
-	go func() {
-		defer close(sink)
-		buf := make([]byte, 64<<10)
-		for {
-			if _, err := c.c.NetConn().Read(buf); err != nil {
-				return
+	var sinks sync.WaitGroup
+	clients := []*wsClient{r.dial("finals"), r.dial("finals")}
+	for _, c := range clients {
+		c.want("welcome")
+		sinks.Go(func() {
+			buf := make([]byte, 64<<10)
+			for {
+				if _, err := c.c.NetConn().Read(buf); err != nil {
+					return
+				}
 			}
-		}
-	}()
+		})
+	}
 	w := r.g.workers[0]
 	result := make(chan float64)
 	w.loop.Post(noteFunc(func() {
-		s := w.sessions[0]
 		f := w.feeds["finals"]
-		e := &entry{at: s.topic.last, topic: f.topic, payload: []byte(`{"score":"2:1"}`)}
+		e := &entry{at: w.sessions[0].topic.last, topic: f.topic, payload: []byte(`{"score":"2:1"}`)}
 		e.record(formatV1)
 		w.entries = append(w.entries[:0], e)
 		result <- testing.AllocsPerRun(100, func() {
 			w.newBatches()
-			s.fanOut(&s.topic, w.entries)
-			if s.full {
-				t.Error("the socket is full")
+			for _, s := range w.sessions {
+				w.stage(&s.topic)
+			}
+			w.send()
+			for _, s := range w.sessions {
+				if s.full {
+					t.Error("the socket is full")
+				}
 			}
 		})
 		clear(w.entries)
 	}))
 	if n := <-result; n != 0 {
-		t.Errorf("fan-out of a message to a session: got %v allocations, want 0", n)
+		t.Errorf("fan-out of a message to two sessions: got %v allocations, want 0", n)
 	}
-	c.c.Close()
-	<-sink
+	for _, c := range clients {
+		c.c.Close()
+	}
+	sinks.Wait()
 }
 
 type noteFunc func()

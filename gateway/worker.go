@@ -29,6 +29,9 @@ type worker struct {
 	out     []byte                  // several records, for one session
 	batches [int(formats) * 2]batch // several records, for all sessions of a format
 
+	staged   []staged // who is about to be written to
+	sendings []eventloop.Sending
+
 	owed       float64 // of a drain: sessions that should have been sent away by now
 	drainShare float64 // of a drain: sessions per tick; 0 before the first
 	leaving    exodus  // of stale slots

@@ -22,9 +22,10 @@ import (
 
 // Config is how a router is set up. A zero field takes the default that stands beside it.
 type Config struct {
-	Listen   string // host:port for clients; required
-	Loops    int    // event loops; GOMAXPROCS
-	Portable bool   // event loops without epoll
+	Listen    string // host:port for clients; required
+	Loops     int    // event loops; GOMAXPROCS
+	Portable  bool   // event loops without epoll
+	NoIOUring bool   // many clients are written to one by one, also where the system has io_uring
 
 	HandshakeTimeout time.Duration // 5s: from the first byte of a request to a gateway's answer, all dials included
 	DialTimeout      time.Duration // 1s: for one gateway to take the connection

@@ -4,6 +4,7 @@ import (
 	"bytes"
 	"unique"
 
+	"github.com/ringside-edge/ringside/internal/eventloop"
 	"github.com/ringside-edge/ringside/internal/position"
 	"github.com/ringside-edge/ringside/internal/topiclog"
 	"github.com/ringside-edge/ringside/leg"
@@ -246,6 +247,7 @@ func (f *feed) step() {
 			f.offer(s, s.standing(f))
 		}
 	}
+	f.send()
 }
 
 // gather makes the batch for a cursor that is within the log.
@@ -279,19 +281,60 @@ func together(buf []byte, es []*feedEntry) (b []byte, n int, told uint32) {
 	return buf, n, told
 }
 
-// offer hands a member what it lacks.
+// offer hands a member what it lacks, at once or with the next [feed.send].
 func (f *feed) offer(s *session, t *standing) {
 	switch {
 	case s.has(ending):
 	case t.next == unplaced:
+		f.send() // it may need another batch
 		f.place(s, t)
-	case s.waitsDown():
-		if t.next < f.log.First {
-			s.unpark(unparkBehind)
-		}
+	case t.next < f.log.First:
+		s.unpark(unparkBehind)
+	case t.next == f.log.Next(), s.waitsDown():
 	default:
-		f.catchUp(s, t)
+		f.stage(s, t)
 	}
+}
+
+// stage has a member be given a batch with the others who are where it is.
+func (f *feed) stage(s *session, t *standing) {
+	w := f.w
+	if len(w.staged) > 0 && t.next != f.batch.from {
+		f.send()
+	}
+	g := f.gather(t.next)
+	if len(g.b) == 0 {
+		f.given(s, t, g, 0)
+		return
+	}
+	w.staged = append(w.staged, s)
+	w.sendings = append(w.sendings, eventloop.Sending{Conn: &s.client, Bytes: g.b})
+}
+
+// send writes to those who are staged.
+func (f *feed) send() {
+	w, g := f.w, f.batch
+	if len(w.staged) == 0 {
+		return
+	}
+	w.loop.SendAll(w.sendings)
+	for i, s := range w.staged {
+		if sent := &w.sendings[i]; sent.Err == nil {
+			n, _ := s.told(sent.N, nil)
+			f.given(s, s.standing(f), &g, n)
+		}
+	}
+	for i, s := range w.staged { // what ends sessions comes last: it may end others of the feed, too
+		switch err := w.sendings[i].Err; {
+		case err != nil:
+			s.told(0, err)
+		case s.client.Open() && s.has(parked) && !s.has(ending):
+			f.catchUp(s, s.standing(f)) // there was more than is worth one write
+		}
+	}
+	clear(w.staged)
+	clear(w.sendings)
+	w.staged, w.sendings = w.staged[:0], w.sendings[:0]
 }
 
 // give writes a batch to a member.
@@ -302,6 +345,13 @@ func (f *feed) give(s *session, t *standing, g *feedBatch) {
 		if n, ok = s.tell(g.b); !ok {
 			return
 		}
+	}
+	f.given(s, t, g, n)
+}
+
+// given settles that a member's socket has taken n bytes of a batch.
+func (f *feed) given(s *session, t *standing, g *feedBatch, n int) {
+	if len(g.b) > 0 {
 		s.moved = s.w.now()
 	}
 	t.next, t.at = g.to, g.upTo

@@ -135,7 +135,7 @@ var (
 	descClosed     = desc("closed_total", "Sessions ended, by reason.", "reason")
 	descDials      = desc("dials_total", "Handshakes handed to a gateway, by outcome.", "outcome")
 	descEjected    = desc("ejected", "Gateways that are tried last for a while, because they did not take a session.")
-	descWrites     = desc("writes_total", "System calls that handed bytes on, by where to.", "to")
+	descWrites     = desc("writes_total", "Writes that handed bytes on, by where to; with io_uring many of those to clients are one system call.", "to")
 	descBytes      = desc("forwarded_bytes_total", "Bytes handed on, by where to.", "to")
 	descRecords    = desc("records_total", "Records taken off legs, by what they were.", "kind")
 	descDropped    = desc("dropped_bytes_total", "Bytes of clients that nobody takes: of event streams, or for an upstream that is gone.")
@@ -162,6 +162,7 @@ var (
 	descPreflights = desc("preflights_total", "Browsers that asked whether a page may ask for an event stream, and were told.")
 	descFallbacks  = desc("fallbacks_total", "Requests that asked for no session and were answered here.")
 	descAccepts    = desc("accept_errors_total", "Connections that could not be accepted.")
+	descIOUring    = desc("io_uring", "1 while many clients are written to with one system call, 0 where each takes one of its own.")
 	descDraining   = desc("draining", "1 while the router drains.")
 )
 
@@ -198,11 +199,9 @@ func (r *Router) Collect(ch chan<- prometheus.Metric) {
 	gauge(descConns, float64(r.conns.room.Len()))
 	gauge(descConnLimit, float64(r.conns.room.Places()))
 	gauge(descEjected, float64(r.ejected.len(r.now())))
-	draining := 0.0
-	if r.draining.Load() {
-		draining = 1
-	}
-	gauge(descDraining, draining)
+	gauge(descDraining, float64(oneIf(r.draining.Load())))
+	batching, _ := r.group.Batching()
+	gauge(descIOUring, float64(oneIf(batching)))
 	r.metrics.refusals.Collect(ch)
 	r.metrics.handshakes.Collect(ch)
 	r.metrics.moveTime.Collect(ch)

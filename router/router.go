@@ -93,8 +93,11 @@ func New(cfg Config, deps Deps) (*Router, error) {
 		return &b
 	}
 	var err error
-	if r.group, err = eventloop.NewGroup(cfg.Loops, eventloop.Config{Portable: cfg.Portable}); err != nil {
+	if r.group, err = eventloop.NewGroup(cfg.Loops, eventloop.Config{Portable: cfg.Portable, NoRing: cfg.NoIOUring}); err != nil {
 		return nil, err
+	}
+	if is, err := r.group.Batching(); !is && !cfg.NoIOUring {
+		r.log.Info("clients are written to one by one, which takes more CPU time: there is no io_uring", zap.Error(err))
 	}
 	for _, l := range r.group.Loops() {
 		w := newWorker(r, l)

@@ -172,7 +172,11 @@ func (s *session) writeDown(b []byte) bool {
 // tell writes to the client, for whom nothing must wait, and returns how much its socket took. ok is false when the session has ended
 // over it.
 func (s *session) tell(b []byte) (n int, ok bool) {
-	n, err := s.client.Write(b)
+	return s.told(s.client.Write(b))
+}
+
+// told settles a write to the client.
+func (s *session) told(n int, err error) (_ int, ok bool) {
 	if err != nil {
 		s.close(closeClientError)
 		return 0, false

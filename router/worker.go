@@ -17,7 +17,9 @@ type worker struct {
 	carriers map[*session]carrier // of those that a predecessor's bridge carries; nil as a rule
 	feeds    map[uint64]*feed     // by their offers' keys
 	asking   map[feedName]*feed   // those whose gateways can be asked for sessions
-	out      []byte               // scratch: several entries of a feed, for one session
+	out      []byte               // scratch: a handshake that a feed's gateway is asked for
+	staged   []*session           // scratch: members of a feed that are about to be written to
+	sendings []eventloop.Sending  // what each of them is sent
 	rebalancing
 
 	idleTimeout, writeTimeout, grace ticks

@@ -63,7 +63,7 @@ func newGateway(cfg config.Gateway, log *zap.Logger, leave *trigger) (*gatewayNo
 		return nil, err
 	}
 	g, err := gateway.New(gateway.Config{
-		ID: string(cfg.ID), Listen: string(cfg.Listen), Loops: cfg.Loops, Portable: cfg.Portable,
+		ID: string(cfg.ID), Listen: string(cfg.Listen), Loops: cfg.Loops, Portable: cfg.Portable, NoIOUring: !cfg.IOUring,
 		Heartbeat: cfg.Heartbeat, HandshakeTimeout: cfg.HandshakeTimeout, WriteTimeout: cfg.WriteTimeout,
 		ReplayTimeout: cfg.ReplayTimeout, KeepAlive: cfg.KeepAlive, AckTimeout: cfg.AckTimeout, DrainWindow: cfg.DrainWindow,
 		StaleAfter: cfg.StaleAfter, Beacon: cfg.Beacon, ReadLinger: cfg.ReadLinger, Plain: !cfg.Acks, CountEvery: cfg.CountEvery, ViewersEvery: cfg.ViewersEvery, Rules: rules, Origins: origins, Cable: newCable(cfg.Cable, access),

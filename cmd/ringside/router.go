@@ -130,7 +130,7 @@ func newRouter(cfg config.Router, log *zap.Logger, leave *trigger, extras router
 	c.legTLS = secure.legClient()
 	r, err := router.New(router.Config{
 		Origins: origins, Cable: cfg.Cable,
-		Listen: string(cfg.Listen), Loops: cfg.Loops, Portable: cfg.Portable,
+		Listen: string(cfg.Listen), Loops: cfg.Loops, Portable: cfg.Portable, NoIOUring: !cfg.IOUring,
 		Unsent: int(cfg.UnsentBytes), ReceiveBuffer: int(cfg.ReceiveBuffer),
 		HandshakeTimeout: cfg.HandshakeTimeout, DialTimeout: cfg.DialTimeout, IdleTimeout: cfg.IdleTimeout,
 		WriteTimeout: cfg.WriteTimeout, KeepAlive: cfg.KeepAlive, AckTimeout: cfg.AckTimeout, DrainWindow: cfg.DrainWindow,

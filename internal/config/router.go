@@ -93,10 +93,7 @@ type Router struct {
 
 	Buffers
 
-	// 0 takes one for each core that Go uses.
-	Loops int `group:"Engine" default:"0" min:"0" max:"256" help:"Event loops; 0 for one per core."`
-	// For systems without epoll, and to compare.
-	Portable bool `group:"Engine" help:"Use the portable event loop even where epoll is."`
+	Engine
 
 	Logging
 }

@@ -46,5 +46,15 @@ func (g *Group) Run(ctx context.Context) error {
 // Next is the loop whose turn it is to take a connection. Safe for concurrent use.
 func (g *Group) Next() *Loop { return g.loops[int(g.next.Add(1)-1)%len(g.loops)] }
 
+// Batching reports whether all loops write to many with one system call; else err says why not.
+func (g *Group) Batching() (is bool, err error) {
+	for _, l := range g.loops {
+		if is, err = l.Batching(); !is {
+			break
+		}
+	}
+	return is, err
+}
+
 // Loops are all loops, in a fixed order; the slice is shared and must not be changed.
 func (g *Group) Loops() []*Loop { return g.loops }

@@ -63,6 +63,7 @@ func (f NoteFunc) Run() { f() }
 // Config is how a loop is set up. The zero Config is ready to use.
 type Config struct {
 	Portable   bool // goroutines in place of epoll; always so outside Linux
+	NoRing     bool // [Loop.SendAll] writes one by one, and not by io_uring; always so outside Linux, and where Portable is set
 	BufferSize int  // bytes of [Loop.Scratch]; 64 KiB when 0
 }
 
@@ -76,8 +77,10 @@ const (
 // only on the loop itself, that is from handlers and notes.
 type Loop struct {
 	// Fixed after New.
-	poll  poller
-	start time.Time
+	poll    poller
+	start   time.Time
+	ring    *ring // nil where there is none
+	ringErr error // why not
 
 	// Owned by the loop.
 	scratch   []byte
@@ -126,8 +129,16 @@ func New(cfg Config) (*Loop, error) {
 	if err := l.open(cfg.Portable); err != nil {
 		return nil, fmt.Errorf("cannot open an event loop: %w", err)
 	}
+	if cfg.Portable || cfg.NoRing {
+		l.ringErr = errNoRing
+	} else {
+		l.ring, l.ringErr = newRing()
+	}
 	return l, nil
 }
+
+// errNoRing means that io_uring is not wanted.
+var errNoRing = errors.New("eventloop: it is switched off")
 
 // Run works until ctx ends, then closes all connections that are still there, without calling their
 // handlers, and returns nil. It must be called once.
@@ -252,4 +263,7 @@ func (l *Loop) end() {
 	l.mu.Unlock()
 	l.Each((*Conn).Close)
 	l.poll.close()
+	if l.ring != nil {
+		l.ring.close()
+	}
 }

@@ -1,0 +1,16 @@
+//go:build !linux
+
+package eventloop
+
+import "errors"
+
+const ringSize = 1
+
+// ring writes to many connections at once; there is none here.
+type ring struct{}
+
+func newRing() (*ring, error) { return nil, errors.ErrUnsupported }
+
+func (r *ring) add(int, []byte, uint64)                 {}
+func (r *ring) submit(func(i uint64, n int, err error)) {}
+func (r *ring) close()                                  {}
