@@ -10,10 +10,10 @@ import (
 
 const (
 	reclaimEvery = time.Second
-	// A storm is when so many bytes are allocated between two looks: a session takes about 10 KB until it stands. It is over when it was
+	// A storm is when so many bytes are allocated between two looks: a session takes about 5 KB until it stands. It is over when it was
 	// no more than half as much for so many looks in a row.
 	reclaimStorm = 4 << 20
-	reclaimQuiet = 5
+	reclaimQuiet = 15
 )
 
 // How much garbage Go's collector lets come up, in percent of what is in use: where sessions only listen next to none does, so that half as

@@ -105,6 +105,9 @@ func runPeers(ctx context.Context, o peerOptions) error {
 	if err != nil {
 		return err
 	}
+	if err := wait(ctx, peerRest); err != nil {
+		return err
+	}
 	for _, p := range append(slices.Clone(peers), r.ringside("")) {
 		for _, w := range p.watched {
 			if r.before[w.PID], err = load.PSS(w.PID); err != nil {
@@ -297,6 +300,7 @@ func (r *peerRun) measure(ctx context.Context, s *server) (result one, err error
 
 const (
 	peerConnections = 16
+	peerRest        = 20 * time.Second // until what the beginning of a process needed is given back
 	peerWarmup      = 15 * time.Second // until connections have come to rest, and with them what they are served by
 	peerLimit       = 200 * time.Millisecond
 )
