@@ -156,7 +156,7 @@ bench-guard-update: ## Write scripts/guard/allocs.txt anew
 	$(GO) run ./scripts/guard -update
 
 .PHONY: bench-peers
-bench-peers: build ## Measure beside centrifuge (alone, behind HAProxy and nginx) and Socket.IO, pair by pair, and write that section of docs/BENCHMARKS.md (PEERFLAGS='-only centrifuge')
+bench-peers: build ## Measure beside centrifuge (alone, behind HAProxy and nginx), AnyCable and Socket.IO, pair by pair, and write that section of docs/BENCHMARKS.md (PEERFLAGS='-only centrifuge')
 	scripts/setup redis-server haproxy nginx node-iopeer
 	$(GO) run ./scripts/bench peers -binary $(BINARY) $(PEERFLAGS)
 
