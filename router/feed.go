@@ -303,8 +303,8 @@ func (f *feed) stage(s *session, t *standing) {
 		f.send()
 	}
 	g := f.gather(t.next)
-	if len(g.b) == 0 {
-		f.given(s, t, g, 0)
+	if len(g.b) == 0 { // then nobody is staged: those who are would be for the same batch
+		f.catchUp(s, t)
 		return
 	}
 	w.staged = append(w.staged, s)

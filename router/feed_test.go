@@ -113,6 +113,16 @@ func (h *hall) want(s string) {
 	}
 }
 
+// What is behind a record that has nothing for the clients comes with it, also where it is more than is worth one write.
+func TestFeedBehindNothing(t *testing.T) {
+	bothLoops(t, func(t *testing.T, portable bool) {
+		h := newHall(t, portable, 3, wsHead, 0, nil)
+		large := strings.Repeat("x", feedWrite+1)
+		h.feed.write(rec(leg.Beacon, 0, 9, at(2), "") + message(9, 3, large))
+		h.want(large)
+	})
+}
+
 func TestFeedServesItsSessions(t *testing.T) {
 	for name, head := range map[string]string{"websocket": wsHead, "event stream": sseHead} {
 		t.Run(name, func(t *testing.T) {
