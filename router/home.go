@@ -190,9 +190,10 @@ func (s *session) keepHalf() {
 	num, half := up.strip.Half()
 	if !half {
 		up.half = unique.Handle[string]{}
+		return
 	}
 	for i := range s.home.topics {
-		if t := &s.home.topics[i]; half && num != 0 && t.num == num {
+		if t := &s.home.topics[i]; num != 0 && t.num == num {
 			up.half = t.name
 		}
 	}

@@ -3,7 +3,6 @@ package eventloop
 import (
 	"errors"
 	"fmt"
-	"runtime"
 	"sync/atomic"
 	"syscall"
 	"unsafe"
@@ -124,7 +123,7 @@ func (r *ring) mmap(offset int64, size uint32) ([]byte, error) {
 	return b, nil
 }
 
-// add adds a write, of which [ring.submit] tells by i. There is room for ringSize.
+// add adds a write, of which [ring.submit] tells at i of its list. There is room for ringSize.
 func (r *ring) add(fd int, p []byte, i uint64) {
 	r.held[r.added] = p
 	r.sqes[r.tail&r.sqMask] = ringSQE{
@@ -134,9 +133,9 @@ func (r *ring) add(fd int, p []byte, i uint64) {
 	r.added++
 }
 
-// submit does all that was added, and tells of each how many bytes the socket took; none, if it is full. What the kernel has no memory for counts as
-// not taken.
-func (r *ring) submit(told func(i uint64, n int, err error)) {
+// submit does all that was added, and notes of each in the list how many bytes the socket took; none, if it is full. What the kernel has no memory for
+// counts as not taken.
+func (r *ring) submit(list []Sending) {
 	if r.added == 0 {
 		return
 	}
@@ -144,7 +143,7 @@ func (r *ring) submit(told func(i uint64, n int, err error)) {
 	for left := r.added; left > 0; {
 		waiting := r.tail - atomic.LoadUint32(r.sqHead)
 		_, _, errno := syscall.RawSyscall6(unix.SYS_IO_URING_ENTER, uintptr(r.fd), uintptr(waiting), uintptr(left), ringGetEvents, 0, 0)
-		left -= r.reap(told)
+		left -= r.reap(list)
 		switch errno {
 		case 0, unix.EINTR:
 		case unix.EAGAIN, unix.EBUSY, unix.ENOMEM:
@@ -158,21 +157,20 @@ func (r *ring) submit(told func(i uint64, n int, err error)) {
 	}
 	clear(r.held[:r.added])
 	r.added = 0
-	runtime.KeepAlive(r)
 }
 
 // reap takes in what is done.
-func (r *ring) reap(told func(i uint64, n int, err error)) (n int) {
+func (r *ring) reap(list []Sending) (n int) {
 	head := *r.cqHead
 	for tail := atomic.LoadUint32(r.cqTail); head != tail; head++ {
 		e := &r.cqes[head&r.cqMask]
+		s := &list[e.userData]
 		switch errno := syscall.Errno(-min(e.res, 0)); errno {
 		case 0:
-			told(e.userData, int(e.res), nil)
+			s.N = int(e.res)
 		case unix.EAGAIN, unix.EINTR:
-			told(e.userData, 0, nil)
 		default:
-			told(e.userData, 0, errno)
+			s.Err = errno
 		}
 		n++
 	}

@@ -11,6 +11,6 @@ type ring struct{}
 
 func newRing() (*ring, error) { return nil, errors.ErrUnsupported }
 
-func (r *ring) add(int, []byte, uint64)                 {}
-func (r *ring) submit(func(i uint64, n int, err error)) {}
-func (r *ring) close()                                  {}
+func (r *ring) add(int, []byte, uint64) {}
+func (r *ring) submit([]Sending)        {}
+func (r *ring) close()                  {}

@@ -39,7 +39,7 @@ func (l *Loop) sendSome(list []Sending) {
 			l.ring.add(int(s.Conn.fd), s.Bytes, uint64(i))
 		}
 	}
-	l.ring.submit(func(i uint64, n int, err error) { list[i].N, list[i].Err = n, err })
+	l.ring.submit(list)
 	for i := range list {
 		s := &list[i]
 		if s.Err == nil && s.N < len(s.Bytes) { // most often it is full, and this finds it so
