@@ -221,12 +221,26 @@ func (r *Router) acceptOne() error {
 	return err
 }
 
-// Accept takes clients from now on, where Deps.Hold has kept the router from it.
-func (r *Router) Accept() {
-	if r.deps.Hold && r.paused.Load() {
-		r.pauseAccepting(false)
+// awaitRing returns when there is a gateway to pass clients on to, or none has come for too long. Whoever was at the door of a router that has
+// just come back, or of one that takes another's place, would be refused before the first gossip otherwise.
+func (r *Router) awaitRing(ctx context.Context) {
+	const look = 5 * time.Millisecond
+	for until := time.Now().Add(r.cfg.RingWait); len(r.ring().Shards()) == 0 && r.listening.Load(); {
+		select {
+		case <-ctx.Done():
+			return
+		case now := <-time.After(look):
+			if now.After(until) {
+				r.log.Warn("no gateway is known yet: clients are taken, and refused until there is one", zap.Duration("waited", r.cfg.RingWait))
+				return
+			}
+		}
 	}
 }
+
+// Accepting is closed when clients are taken for the first time; until then they wait in the listener's backlog, or another process that
+// has the listener as well takes them.
+func (r *Router) Accepting() <-chan struct{} { return r.accepting }
 
 // pauseAccepting keeps connections in the listener's backlog, or goes on taking them.
 func (r *Router) pauseAccepting(pause bool) {

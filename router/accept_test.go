@@ -133,22 +133,42 @@ func TestClose(t *testing.T) {
 	}
 }
 
-// TestHold has a router that must not take clients yet, for it knows no gateway: they wait, and are refused nothing.
-func TestHold(t *testing.T) {
+// TestAwaitRing has clients at the door of a router that knows no gateway yet: they wait, and are refused nothing.
+func TestAwaitRing(t *testing.T) {
 	g := gateway(t, "g1")
-	r := start(t, false, func(_ *Config, d *Deps) { d.Hold = true })
+	r := start(t, false, func(c *Config, _ *Deps) { c.RingWait = time.Hour })
 	c := r.connect()
 	c.send("GET /t/finals HTTP/1.1\r\nHost: edge.example\r\n" + wsHead + "\r\n")
 	_ = c.conn.SetReadDeadline(time.Now().Add(100 * time.Millisecond))
 	if b, err := c.r.Peek(1); !errors.Is(err, os.ErrDeadlineExceeded) {
 		t.Fatalf("got %q, %v before its time", b, err)
 	}
+	select {
+	case <-r.r.Accepting():
+		t.Fatal("it says that it takes clients")
+	default:
+	}
 	_ = c.conn.SetReadDeadline(time.Now().Add(patience))
 	r.setRing(g)
-	r.r.Accept()
 	if resp := c.answer(); resp.StatusCode != http.StatusSwitchingProtocols {
 		t.Errorf("got %s", resp.Status)
 	}
-	r.r.Accept() // changes nothing
+	<-r.r.Accepting()
 	r.open("finals", wsHead, "")
+}
+
+// TestAwaitRingEnds has a router that gets no gateway: its clients are told so in the end, and its ending is not held up.
+func TestAwaitRingEnds(t *testing.T) {
+	r := start(t, false, func(c *Config, _ *Deps) { c.RingWait = 20 * time.Millisecond })
+	c := r.connect()
+	c.send("GET /t/finals HTTP/1.1\r\nHost: edge.example\r\n" + wsHead + "\r\n")
+	if resp := c.answer(); resp.StatusCode != http.StatusServiceUnavailable {
+		t.Errorf("got %s", resp.Status)
+	}
+	never := start(t, false, func(c *Config, _ *Deps) { c.RingWait = time.Hour })
+	never.stop()
+	drained := start(t, false, func(c *Config, _ *Deps) { c.RingWait = time.Hour })
+	if err := drained.r.Drain(t.Context()); err != nil {
+		t.Error(err)
+	}
 }

@@ -34,6 +34,7 @@ type Config struct {
 	KeepAlive        time.Duration // 30s: TCP keep-alive
 	AckTimeout       time.Duration // 20s: how long a peer may acknowledge nothing of what it was sent
 	DrainWindow      time.Duration // 30s: over which a drain spreads its closes, and clients their return
+	RingWait         time.Duration // 5s: how long Run may let clients wait for a ring with a gateway before it takes them
 
 	Detect          time.Duration // 1s: how long a gateway may be silent before its sessions are moved
 	RehomeWait      time.Duration // 30s: how long a session whose gateway is gone waits for another
@@ -91,8 +92,6 @@ type Deps struct {
 	Linger time.Duration
 	// Listener takes clients in place of one that New binds; nil as a rule. It is the router's from then on.
 	Listener net.Listener
-	// Hold takes no clients before [Router.Accept]: they wait at the listener, or another process takes them.
-	Hold bool
 	// Fallback answers requests that name no topic and ask for no session; nil: they get a 404. It sees bodies of up
 	// to 1 MiB.
 	Fallback fasthttp.RequestHandler
@@ -131,6 +130,7 @@ func (c *Config) setDefaults(deps *Deps) error {
 	orElse(&c.KeepAlive, 30*time.Second)
 	orElse(&c.AckTimeout, 20*time.Second)
 	orElse(&c.DrainWindow, 30*time.Second)
+	orElse(&c.RingWait, 5*time.Second)
 	orElse(&c.Detect, time.Second)
 	orElse(&c.RehomeWait, 30*time.Second)
 	orElse(&c.RehomeAtOnce, 64)
@@ -185,7 +185,7 @@ func (c *Config) validate() error {
 	for name, v := range map[string]int64{
 		"loops": int64(c.Loops), "handshake time-out": int64(c.HandshakeTimeout), "dial time-out": int64(c.DialTimeout),
 		"idle time-out": int64(c.IdleTimeout), "write time-out": int64(c.WriteTimeout), "keep-alive": int64(c.KeepAlive),
-		"acknowledgement time-out": int64(c.AckTimeout), "drain window": int64(c.DrainWindow), "header limit": int64(c.MaxHeader),
+		"acknowledgement time-out": int64(c.AckTimeout), "drain window": int64(c.DrainWindow), "wait for a ring": int64(c.RingWait), "header limit": int64(c.MaxHeader),
 		"detection time": int64(c.Detect), "re-homing wait": int64(c.RehomeWait), "re-homing limit": int64(c.RehomeAtOnce),
 		"re-homing rate": int64(c.RehomeRate), "settling time": int64(c.Settle), "rebalancing window": int64(c.RebalanceWindow),
 		"least rebalancing rate": int64(c.RebalanceMin), "largest rebalancing rate": int64(c.RebalanceMax),

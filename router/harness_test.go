@@ -45,6 +45,9 @@ func start(t testing.TB, portable bool, change func(*Config, *Deps), ups ...*ups
 	r.setRing(ups...)
 	cfg := Config{Listen: "127.0.0.1:0", Portable: portable, Loops: 2}
 	deps := Deps{ID: "r1", Ring: r.ring.Load, Keys: r.keys, Log: zap.NewNop()}
+	if len(ups) == 0 {
+		cfg.RingWait = time.Nanosecond
+	}
 	if change != nil {
 		change(&cfg, &deps)
 	}

@@ -67,6 +67,7 @@ type Router struct {
 	complained atomic.Int64  // when the log last told of a balancer's connection that was refused; Unix ns
 	paused     atomic.Bool   // a successor accepts
 	resumed    chan struct{} // accept again
+	accepting  chan struct{} // closed when clients are taken for the first time
 }
 
 // New makes a router and binds its listener, so that Addr is known; nothing is accepted before Run. A router that is
@@ -81,7 +82,7 @@ func New(cfg Config, deps Deps) (*Router, error) {
 	r := &Router{
 		cfg: cfg, deps: deps, log: deps.Log, metrics: newMetrics(),
 		conns:  newConns(cfg.newRoom()),
-		byLoop: make(map[*eventloop.Loop]*worker), resumed: make(chan struct{}, 1), now: time.Now, carrierID: newCarrierID(),
+		byLoop: make(map[*eventloop.Loop]*worker), resumed: make(chan struct{}, 1), accepting: make(chan struct{}), now: time.Now, carrierID: newCarrierID(),
 	}
 	r.shards = shards{r: r, by: make(map[string]*shard)}
 	r.spread.r = r
@@ -116,9 +117,6 @@ func New(cfg Config, deps Deps) (*Router, error) {
 		if r.acceptor, _, err = eventloop.NewAcceptor(r.ln); err != nil {
 			return nil, errors.Join(err, r.Close())
 		}
-	}
-	if deps.Hold {
-		r.pauseAccepting(true)
 	}
 	return r, nil
 }
@@ -162,14 +160,19 @@ func (r *Router) Run(ctx context.Context) error {
 	loopsDone := make(chan error, 1)
 	go func() { loopsDone <- r.group.Run(loops) }()
 	acceptDone := make(chan struct{})
-	go func() { r.acceptLoop(ctx); close(acceptDone) }()
+	go func() {
+		defer close(acceptDone)
+		r.awaitRing(ctx)
+		r.log.Info("takes clients", zap.String("router", r.deps.ID), zap.String("addr", r.Addr()),
+			zap.Int("loops", len(r.workers)), zap.Int("max_sessions", r.cfg.MaxSessions))
+		close(r.accepting)
+		r.acceptLoop(ctx)
+	}()
 	var helpers sync.WaitGroup
 	helpers.Go(func() { r.mover.run(ctx) })
 	helpers.Go(func() { r.watch(ctx) })
 	helpers.Go(func() { r.rebalance(ctx) })
 	helpers.Go(func() { r.watchLag(ctx) })
-	r.log.Info("takes clients", zap.String("router", r.deps.ID), zap.String("addr", r.Addr()),
-		zap.Int("loops", len(r.workers)), zap.Int("max_sessions", r.cfg.MaxSessions))
 
 	<-ctx.Done()
 	err := r.stopListening()

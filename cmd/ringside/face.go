@@ -63,7 +63,7 @@ func (c *core) gossip() *gossip.Node { return c.face.Load().gossip }
 
 // awaitRedis waits a moment for Redis to answer.
 func (c *core) awaitRedis(ctx context.Context) {
-	for until := time.Now().Add(ringTimeout); c.stream.Ready() != nil && time.Now().Before(until); {
+	for until := time.Now().Add(redisTimeout); c.stream.Ready() != nil && time.Now().Before(until); {
 		select {
 		case <-ctx.Done():
 			return

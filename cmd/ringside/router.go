@@ -64,7 +64,7 @@ func (c *routerCmd) Run(ctx context.Context, std stdio) error {
 		close(settled)
 	} else {
 		parts = append(parts, part{"", func(ctx context.Context) error {
-			err := before.takeOver(ctx, n, n.router, log)
+			err := before.takeOver(ctx, n.router, log)
 			switch {
 			case errors.Is(err, errTakenBack): // what we have got has to go elsewhere; there can't be two of us
 				leave.pull()
@@ -133,7 +133,7 @@ func newRouter(cfg config.Router, log *zap.Logger, leave *trigger, extras router
 		Listen: string(cfg.Listen), Loops: cfg.Loops, Portable: cfg.Portable, NoIOUring: !cfg.IOUring,
 		Unsent: int(cfg.UnsentBytes), ReceiveBuffer: int(cfg.ReceiveBuffer),
 		HandshakeTimeout: cfg.HandshakeTimeout, DialTimeout: cfg.DialTimeout, IdleTimeout: cfg.IdleTimeout,
-		WriteTimeout: cfg.WriteTimeout, KeepAlive: cfg.KeepAlive, AckTimeout: cfg.AckTimeout, DrainWindow: cfg.DrainWindow,
+		WriteTimeout: cfg.WriteTimeout, KeepAlive: cfg.KeepAlive, AckTimeout: cfg.AckTimeout, DrainWindow: cfg.DrainWindow, RingWait: cfg.RingWait,
 		MaxHeader: int(cfg.MaxHeader), MaxURL: int(cfg.MaxURL), MaxSessions: cfg.MaxSessions, HTTPConns: cfg.HTTPConnections,
 		Admission: admissionOf(cfg.Admission, cfg.AddrConnections),
 		Detect:    cfg.Detect, RehomeWait: cfg.RehomeWait, RehomeAtOnce: cfg.RehomeAtOnce, RehomeRate: cfg.RehomeRate,
@@ -145,8 +145,8 @@ func newRouter(cfg config.Router, log *zap.Logger, leave *trigger, extras router
 		ProxyProtocolFrom: config.Prefixes(cfg.ProxyProtocolFrom), TrustedProxies: config.Prefixes(cfg.TrustedProxies),
 	}, router.Deps{
 		ID: id, Ring: c.ring, Keys: c.keys, Policy: c.settings.Policy, Log: log.Named("router"), Fallback: extras.fallback,
-		Listener: extras.listener, Hold: extras.listener != nil,
-		TLS: secure.publicConfig(), LegTLS: secure.legClient(), Bridges: secure.bridges, Linger: cfg.TakeoverLinger,
+		Listener: extras.listener,
+		TLS:      secure.publicConfig(), LegTLS: secure.legClient(), Bridges: secure.bridges, Linger: cfg.TakeoverLinger,
 	})
 	if err != nil {
 		return nil, notBound("listen", cfg.Listen, err)

@@ -103,18 +103,15 @@ func (p *predecessor) lives() bool {
 	return err == nil
 }
 
-// takeOver takes the sessions, once the node has a ring. It returns nil when it has all, or when the predecessor is gone:
+// takeOver takes the sessions, once the router takes clients. It returns nil when it has all, or when the predecessor is gone:
 // what it has not given is lost then. It returns errTakenBack when the predecessor has given up on us and goes on itself.
-func (p *predecessor) takeOver(ctx context.Context, n *routerNode, r *router.Router, log *zap.Logger) error {
+func (p *predecessor) takeOver(ctx context.Context, r *router.Router, log *zap.Logger) error {
 	defer p.conn.Close()
-	for until := time.Now().Add(ringTimeout); len(n.ring().Shards()) == 0 && time.Now().Before(until); {
-		select {
-		case <-ctx.Done():
-			return nil
-		case <-time.After(5 * time.Millisecond):
-		}
+	select {
+	case <-ctx.Done():
+		return nil
+	case <-r.Accepting(): // until now only the predecessor did: it knew gateways
 	}
-	r.Accept() // until now only the predecessor did: it knew gateways
 	taken := 0
 	if err := p.conn.Send(ctx, msgReady, nil); err != nil {
 		return p.lost(ctx, err, taken, log)

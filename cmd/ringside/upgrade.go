@@ -52,8 +52,8 @@ const (
 	socketTimeout = 3 * time.Second
 	// batchTimeout is what it may take for a batch of sessions.
 	batchTimeout = 10 * time.Second
-	// ringTimeout is how long a successor waits for a ring with gateways; without one it goes on all the same.
-	ringTimeout = 5 * time.Second
+	// redisTimeout is how long one waits for Redis to answer before it goes on all the same.
+	redisTimeout = 5 * time.Second
 )
 
 // portsState is what a successor is told beside the sessions.

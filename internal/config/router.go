@@ -39,6 +39,9 @@ type Router struct {
 	AckTimeout time.Duration `group:"Sessions" default:"20s" min:"1s" max:"1h" help:"How long a peer may acknowledge nothing of what it was sent; on Linux only."`
 	// How long a stop waits for sessions that are told to go elsewhere.
 	DrainWindow time.Duration `group:"Sessions" default:"30s" min:"10ms" max:"1h" help:"Time over which a drain spreads its closes."`
+	// Clients that come meanwhile wait in the system's backlog: whoever was at the door of a router that has come back is not refused. It ends
+	// with the first gateway that gossip tells of.
+	RingWait time.Duration `group:"Sessions" default:"5s" min:"1ms" max:"20s" help:"How long a router that starts without a gateway has clients wait, before it refuses them."`
 
 	// Five heartbeats are sent in this time; a gateway that answers none of them has its sessions moved.
 	Detect time.Duration `group:"Re-homing" default:"1s" min:"100ms" max:"1m" help:"How long a gateway may be silent before its sessions are moved."`
