@@ -188,7 +188,8 @@ func (g *Gateway) parse(ctx *fasthttp.RequestCtx) (*request, *refusal) {
 	if !ctx.IsGet() && !ctx.IsOptions() {
 		return nil, refuse(fasthttp.StatusMethodNotAllowed, "method", "only GET is allowed here")
 	}
-	if no := checkHead(h); no != nil {
+	wanted, no := readHead(h)
+	if no != nil {
 		return nil, no
 	}
 	if no := g.checkOrigin(h); no != nil {
@@ -222,7 +223,7 @@ func (g *Gateway) parse(ctx *fasthttp.RequestCtx) (*request, *refusal) {
 	if no := req.parseViewers(ctx); no != nil {
 		return nil, no
 	}
-	if no := req.parseFormat(ctx); no != nil {
+	if no := req.parseFormat(h, wanted); no != nil {
 		return nil, no
 	}
 	return req, g.parseLeg(ctx, req)
@@ -270,19 +271,16 @@ func (req *request) parseViewers(ctx *fasthttp.RequestCtx) *refusal {
 	return nil
 }
 
-func (req *request) parseFormat(ctx *fasthttp.RequestCtx) *refusal {
-	h := &ctx.Request.Header
-	if len(h.Peek(fasthttp.HeaderUpgrade)) > 0 {
+func (req *request) parseFormat(h *fasthttp.RequestHeader, wanted httphead.Wanted) *refusal {
+	switch wanted {
+	case httphead.WebSocket:
 		return req.parseSubprotocol(h)
+	case httphead.EventStream:
+		req.format = formatSSE
+		return nil
+	default:
+		return refuseFor(httphead.ErrNoSession)
 	}
-	for _, accept := range h.PeekAll(fasthttp.HeaderAccept) {
-		if strings.Contains(strings.ToLower(string(accept)), "text/event-stream") {
-			req.format = formatSSE
-			return nil
-		}
-	}
-	return refuse(fasthttp.StatusUpgradeRequired, "not_a_session",
-		"connect by WebSocket, or with Accept: text/event-stream")
 }
 
 func (req *request) parseSubprotocol(h *fasthttp.RequestHeader) *refusal {
@@ -345,7 +343,7 @@ func (g *Gateway) checkLeg(ctx *fasthttp.RequestCtx) *refusal {
 }
 
 // answerHead is the head of the answer by which a session begins. It is written on the session's loop, together with the first that the
-// session is told: an answer is one packet, to the router and from there to the client. The request has been checked by checkHead.
+// session is told: an answer is one packet, to the router and from there to the client. The request has been checked by readHead.
 func (g *Gateway) answerHead(ctx *fasthttp.RequestCtx, req *request) []byte {
 	h := &ctx.Request.Header
 	b := make([]byte, 0, headRoom+len(req.sealed)*4/3)

@@ -7,6 +7,7 @@ import (
 
 	"github.com/ringside-edge/ringside/gateway/auth"
 	"github.com/ringside-edge/ringside/internal/anteroom"
+	"github.com/ringside-edge/ringside/internal/httphead"
 	topics "github.com/ringside-edge/ringside/internal/topic"
 	"github.com/ringside-edge/ringside/internal/wsframe"
 )
@@ -77,13 +78,12 @@ func (c *workerCounts) sent(messages, bytes int) {
 	}
 }
 
-// refusalReasons are all reasons for refused handshakes, but for those of topics; messageReasons those for messages of clients.
+// refusalReasons are all reasons for refused handshakes, but for those of topics and most of those of heads; messageReasons those for messages of clients.
 //
 //nolint:gochecknoglobals // constants in all but name
 var (
 	refusalReasons = []string{
-		"draining", "stale", "full", "topics_full", "method", "body", "position", "viewers", "count", "not_a_session", "subprotocol", "leg_version", "leg_auth", "websocket", "ambiguous",
-		"ticket", "origin", "header_too_large", "slow_request", "http",
+		"draining", "stale", "full", "topics_full", "method", "position", "viewers", "count", "subprotocol", "leg_version", "leg_auth", "ticket", "origin", "header_too_large", "slow_request", "http",
 	}
 	messageReasons = []string{
 		"raw_takes_none", "binary", "json", "type", "topic", "position", "topics", "topics_full", "busy", "identifier", "channel", "signature", "unsigned", "history", "state",
@@ -110,6 +110,9 @@ func newMetrics() *metrics {
 	for _, r := range auth.Reasons() {
 		m.refused.WithLabelValues(r)
 		m.bad.WithLabelValues(r)
+	}
+	for _, r := range httphead.Reasons {
+		m.refused.WithLabelValues(r)
 	}
 	for _, r := range topics.Reasons {
 		m.refused.WithLabelValues("topic_" + r)

@@ -15,6 +15,7 @@ import (
 
 	"github.com/ringside-edge/ringside/internal/anteroom"
 	"github.com/ringside-edge/ringside/internal/bridge"
+	"github.com/ringside-edge/ringside/internal/httphead"
 	"github.com/ringside-edge/ringside/internal/topic"
 )
 
@@ -55,7 +56,7 @@ func (c *httpConn) Read(p []byte) (int, error) {
 		c.began = time.Now()
 	}
 	if !c.firstLine(p[:n]) {
-		return 0, errLineEnd
+		return 0, httphead.ErrLineEnd
 	}
 	return n, err
 }
@@ -324,7 +325,7 @@ func asksForSession(h *fasthttp.RequestHeader) bool {
 		return true
 	}
 	for _, accept := range h.PeekAll(fasthttp.HeaderAccept) {
-		if acceptsEvents(accept) {
+		if httphead.AcceptsEvents(accept) {
 			return true
 		}
 	}

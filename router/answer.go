@@ -102,7 +102,7 @@ func parseAnswer(head []byte) (*answer, error) {
 	line, block, _ := bytes.Cut(head, []byte("\r\n"))
 	version, rest, _ := bytes.Cut(line, []byte(" "))
 	code, _, _ := bytes.Cut(rest, []byte(" "))
-	if !bytes.Equal(version, []byte("HTTP/1.1")) && !bytes.Equal(version, []byte("HTTP/1.0")) || hasControl(line) {
+	if !bytes.Equal(version, []byte("HTTP/1.1")) && !bytes.Equal(version, []byte("HTTP/1.0")) || httphead.HasControl(line) {
 		return nil, badAnswer("it is not HTTP/1.1")
 	}
 	status, err := strconv.Atoi(string(code))
@@ -127,49 +127,49 @@ type said struct {
 
 func (a *answer) read() (said, error) {
 	var s said
-	fs := fields{rest: a.block}
-	for fs.next() {
-		switch f := fs.field; {
-		case f.is("upgrade"):
-			s.upgrade = foldEqual(f.value, "websocket")
+	fs := httphead.Fields{Rest: a.block}
+	for fs.Next() {
+		switch f := fs.Field; {
+		case f.Is("upgrade"):
+			s.upgrade = httphead.FoldEqual(f.Value, "websocket")
 			s.upgrades++
-		case f.is("connection"):
-			s.connection = s.connection || httphead.HasElement(f.value, "upgrade")
-		case f.is("sec-websocket-accept"):
-			s.accept = f.value
+		case f.Is("connection"):
+			s.connection = s.connection || httphead.HasElement(f.Value, "upgrade")
+		case f.Is("sec-websocket-accept"):
+			s.accept = f.Value
 			s.accepts++
-		case f.is("sec-websocket-protocol"):
-			s.protocol = f.value
+		case f.Is("sec-websocket-protocol"):
+			s.protocol = f.Value
 			s.protocols++
-		case f.is("sec-websocket-extensions"):
-			for e := range httphead.Elements(f.value) {
+		case f.Is("sec-websocket-extensions"):
+			for e := range httphead.Elements(f.Value) {
 				name, _, _ := bytes.Cut(e, []byte(";"))
 				s.extensions = append(s.extensions, bytes.TrimSpace(name))
 			}
-		case f.is("content-type"):
-			kind, _, _ := bytes.Cut(f.value, []byte(";"))
-			s.events = foldEqual(bytes.TrimSpace(kind), "text/event-stream")
-		case f.is("content-length"), f.is("transfer-encoding"):
+		case f.Is("content-type"):
+			kind, _, _ := bytes.Cut(f.Value, []byte(";"))
+			s.events = httphead.FoldEqual(bytes.TrimSpace(kind), "text/event-stream")
+		case f.Is("content-length"), f.Is("transfer-encoding"):
 			s.framed++
-			s.body = s.body || !f.is("content-length") || string(f.value) != "0"
-			s.chunked = s.chunked || foldEqual(f.value, "chunked")
-			s.opaque = s.opaque || !foldEqual(f.value, "chunked")
-		case f.is("content-encoding"):
-			s.opaque = s.opaque || !foldEqual(f.value, "identity")
-		case bytes.EqualFold(f.name, []byte(leg.HeaderLeg)):
-			s.leg = f.value
-		case bytes.EqualFold(f.name, []byte(leg.HeaderTicket)):
-			s.ticket = f.value
-		case bytes.EqualFold(f.name, []byte(leg.HeaderPolicy)):
-			s.policy = f.value
-		case bytes.EqualFold(f.name, []byte(leg.HeaderFarewell)):
+			s.body = s.body || !f.Is("content-length") || string(f.Value) != "0"
+			s.chunked = s.chunked || httphead.FoldEqual(f.Value, "chunked")
+			s.opaque = s.opaque || !httphead.FoldEqual(f.Value, "chunked")
+		case f.Is("content-encoding"):
+			s.opaque = s.opaque || !httphead.FoldEqual(f.Value, "identity")
+		case bytes.EqualFold(f.Name, []byte(leg.HeaderLeg)):
+			s.leg = f.Value
+		case bytes.EqualFold(f.Name, []byte(leg.HeaderTicket)):
+			s.ticket = f.Value
+		case bytes.EqualFold(f.Name, []byte(leg.HeaderPolicy)):
+			s.policy = f.Value
+		case bytes.EqualFold(f.Name, []byte(leg.HeaderFarewell)):
 			s.farewell = true
-		case bytes.EqualFold(f.name, []byte(leg.HeaderFinal)):
+		case bytes.EqualFold(f.Name, []byte(leg.HeaderFinal)):
 			s.final = true
 		}
 	}
-	if fs.err != nil {
-		return said{}, badAnswer("%v", fs.err)
+	if fs.Err != nil {
+		return said{}, badAnswer("%v", fs.Err)
 	}
 	return s, nil
 }
@@ -234,9 +234,9 @@ func (a *answer) appendHead(b []byte, own bool) []byte {
 	if !own {
 		return append(b, a.block...)
 	}
-	for fs := (fields{rest: a.block}); fs.next(); {
-		if !fs.field.isOurs() {
-			b = append(append(b, fs.field.line...), "\r\n"...)
+	for fs := (httphead.Fields{Rest: a.block}); fs.Next(); {
+		if !isOurs(fs.Field) {
+			b = append(append(b, fs.Field.Line...), "\r\n"...)
 		}
 	}
 	return append(b, "\r\n"...)
@@ -258,9 +258,9 @@ func (a *answer) passOn(to *fasthttp.Response, c net.Conn) error {
 		return badAnswer("its body: %v", err)
 	}
 	to.SetStatusCode(a.status)
-	for fs := (fields{rest: a.block}); fs.next(); {
-		if f := fs.field; !f.isHopByHop() && !f.isOurs() && !f.is("content-length") {
-			to.Header.AddBytesKV(f.name, f.value)
+	for fs := (httphead.Fields{Rest: a.block}); fs.Next(); {
+		if f := fs.Field; !isHopByHop(f) && !isOurs(f) && !f.Is("content-length") {
+			to.Header.AddBytesKV(f.Name, f.Value)
 		}
 	}
 	to.SetBody(resp.Body())

@@ -110,7 +110,7 @@ func (r *Router) farewell(to *fasthttp.Response, hs *handshake, no *refusal) (la
 // appendUpgrade appends the answer that opens a WebSocket. Browsers that offer subprotocols want one chosen.
 func (hs *handshake) appendUpgrade(b []byte) []byte {
 	protocol := ""
-	if len(hs.protocols) > 0 && isToken([]byte(hs.protocols[0])) {
+	if len(hs.protocols) > 0 && httphead.IsToken([]byte(hs.protocols[0])) {
 		protocol = hs.protocols[0]
 	}
 	return append(httphead.AppendUpgrade(b, hs.key, protocol), "\r\n"...)

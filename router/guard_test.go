@@ -67,11 +67,11 @@ func benchShake(b *testing.B) *handshake {
 		uri: "/t/match.4711.score", host: "edge.example", peer: netip.MustParseAddr("192.0.2.7"), client: "192.0.2.7",
 		takesFeeds: true, block: []byte(benchHead),
 	}
-	seen, err := hs.readFields()
-	if err != nil {
+	var seen fieldsSeen
+	if err := hs.readFields(&seen); err != nil {
 		b.Fatal(err)
 	}
-	if no := hs.parseKind(seen); no != nil {
+	if no := hs.parseKind(&seen); no != nil {
 		b.Fatal(no)
 	}
 	return hs

@@ -4,7 +4,6 @@ import (
 	"bytes"
 	"errors"
 	"net/netip"
-	"strings"
 	"time"
 
 	"github.com/valyala/fasthttp"
@@ -47,14 +46,11 @@ type handshake struct {
 	named          [][]byte // what Connection names besides the upgrade: fields that end here
 }
 
-// headSeen is what is counted while a header block is read.
-type headSeen struct {
-	hosts, keys, versions, upgrades int
-	origins                         int
-	host                            []byte // the last
-	asksFor                         string // Access-Control-Request-Method
-	upgradeOdd, versionOdd, body    bool
-	connectionUpgrade, eventStream  bool
+// fieldsSeen is what else is noted while a header block is read.
+type fieldsSeen struct {
+	httphead.Opening
+	origins int
+	asksFor string // Access-Control-Request-Method
 }
 
 // parse understands a request for a session. A request that asks for none comes back as a refusal too.
@@ -69,11 +65,11 @@ func (r *Router) parse(ctx *fasthttp.RequestCtx) (*handshake, *refusal) {
 	case !h.IsHTTP11():
 		return nil, refuse(fasthttp.StatusBadRequest, reasonHTTP, "a session needs HTTP/1.1")
 	}
-	seen, err := hs.readFields()
-	if err != nil {
+	var seen fieldsSeen
+	if err := hs.readFields(&seen); err != nil {
 		return nil, refuse(fasthttp.StatusBadRequest, reasonHTTP, "%v", err)
 	}
-	if no := r.judge(hs, seen); no != nil {
+	if no := r.judge(hs, &seen); no != nil {
 		return nil, no
 	}
 	if ctx.IsOptions() {
@@ -83,7 +79,7 @@ func (r *Router) parse(ctx *fasthttp.RequestCtx) (*handshake, *refusal) {
 		}
 		return hs, nil
 	}
-	return hs, hs.parseKind(seen)
+	return hs, hs.parseKind(&seen)
 }
 
 // parsePlain is parse for a whole head, up to and with the blank line, of a request that is plain beyond doubt. It returns nil for any other: that
@@ -96,31 +92,28 @@ func (r *Router) parsePlain(head []byte) *handshake {
 		return nil
 	}
 	hs := &handshake{uri: string(uri), block: block}
-	seen, err := hs.readFields()
-	hs.host = string(seen.host)
-	if err != nil || r.judge(hs, seen) != nil || hs.parseKind(seen) != nil {
+	var seen fieldsSeen
+	err := hs.readFields(&seen)
+	hs.host = string(seen.Host)
+	if err != nil || r.judge(hs, &seen) != nil || hs.parseKind(&seen) != nil {
 		return nil
 	}
 	return hs
 }
 
 // judge says what is wrong with a request; nil when nothing is.
-func (r *Router) judge(hs *handshake, seen headSeen) *refusal {
-	switch {
-	case hs.uri[0] != '/' || strings.ContainsAny(hs.uri, "#\\"):
-		return refuse(fasthttp.StatusBadRequest, reasonHTTP, "the request target is not a path with a query")
-	case !httphead.ValidHost(hs.host):
-		return refuse(fasthttp.StatusBadRequest, reasonHTTP, "the Host is not a host")
-	case seen.hosts != 1:
-		return refuse(fasthttp.StatusBadRequest, reasonHTTP, "one Host is needed")
-	case seen.origins > 1 || !r.cfg.Origins.Allows(hs.origin):
+func (r *Router) judge(hs *handshake, seen *fieldsSeen) *refusal {
+	if p := seen.Target(hs.uri, hs.host); p != nil {
+		return refuseFor(p)
+	}
+	if seen.origins > 1 || !r.cfg.Origins.Allows(hs.origin) {
 		return refuse(fasthttp.StatusForbidden, "origin", "pages of this site may not open sessions")
 	}
 	if no := hs.parseTopic(seen, r.cfg.Cable); no != nil {
 		return no
 	}
-	if seen.body {
-		return refuse(fasthttp.StatusBadRequest, reasonBody, "a request for a session has no body")
+	if p := seen.Body(); p != nil {
+		return refuseFor(p)
 	}
 	return nil
 }
@@ -139,7 +132,7 @@ func (r *Router) from(hs *handshake, peer netip.Addr, secure bool, began time.Ti
 }
 
 // parseTopic finds the slot. That no topic is named matters only to those who want a session.
-func (hs *handshake) parseTopic(seen headSeen, cable bool) *refusal {
+func (hs *handshake) parseTopic(seen *fieldsSeen, cable bool) *refusal {
 	name, err := topic.FromURI(hs.uri)
 	if err == nil {
 		hs.topic = ring.Key(name)
@@ -153,100 +146,66 @@ func (hs *handshake) parseTopic(seen headSeen, cable bool) *refusal {
 		hs.anywhere = true
 		return nil
 	}
-	if te.Reason == "missing" && seen.upgrades == 0 && !seen.eventStream {
+	if te.Reason == "missing" && !seen.Asks() {
 		return refuse(fasthttp.StatusNotFound, "topic_missing", "%v", te)
 	}
 	return refuse(fasthttp.StatusBadRequest, "topic_"+te.Reason, "%v", te)
 }
 
 // parseKind decides between WebSocket and event stream.
-func (hs *handshake) parseKind(seen headSeen) *refusal {
-	bad := func(message string) *refusal {
-		return refuse(fasthttp.StatusBadRequest, reasonWebSocket, "%s", message)
+func (hs *handshake) parseKind(seen *fieldsSeen) *refusal {
+	wanted, p := seen.Wants()
+	if p == nil && wanted == httphead.NoSession {
+		p = httphead.ErrNoSession
 	}
-	switch {
-	case seen.upgrades == 0 && seen.eventStream:
-		return nil
-	case seen.upgrades == 0:
-		return refuse(fasthttp.StatusUpgradeRequired, "not_a_session",
-			"connect by WebSocket, or with Accept: text/event-stream")
-	case seen.eventStream:
-		return refuse(fasthttp.StatusBadRequest, "ambiguous", "the request asks for a WebSocket and for an event stream")
-	case seen.upgrades > 1 || seen.upgradeOdd:
-		return bad("the only protocol to upgrade to is websocket")
-	case !seen.connectionUpgrade:
-		return bad("Connection does not name Upgrade")
-	case seen.versions != 1 || seen.versionOdd:
-		return refuse(fasthttp.StatusUpgradeRequired, reasonWebSocket, "the only version of WebSocket spoken here is 13")
-	case seen.keys != 1 || !httphead.ValidKey(hs.key):
-		return bad("one Sec-WebSocket-Key of 16 bytes in base64 is needed")
+	if p != nil {
+		return refuseFor(p)
 	}
-	hs.websocket = true
+	hs.websocket, hs.key = wanted == httphead.WebSocket, string(seen.Key)
 	return nil
 }
 
 // readFields goes over the header block once.
-func (hs *handshake) readFields() (headSeen, error) {
-	var seen headSeen
-	fs := fields{rest: hs.block}
-	for fs.next() {
-		f := fs.field
-		switch {
-		case f.is("host"):
-			seen.hosts++
-			seen.host = f.value
-		case f.is("connection"):
-			for e := range httphead.Elements(f.value) {
-				switch {
-				case foldEqual(e, "upgrade"):
-					seen.connectionUpgrade = true
-				case !foldEqual(e, "keep-alive") && !foldEqual(e, "close"):
+func (hs *handshake) readFields(seen *fieldsSeen) error {
+	fs := httphead.Fields{Rest: hs.block}
+	for fs.Next() {
+		switch f := fs.Field; {
+		case !seen.Field(f):
+			hs.readField(f, seen)
+		case f.Is("connection"):
+			for e := range httphead.Elements(f.Value) {
+				if !httphead.FoldEqual(e, "upgrade") && !httphead.FoldEqual(e, "keep-alive") && !httphead.FoldEqual(e, "close") {
 					hs.named = append(hs.named, e)
 				}
 			}
-		case f.is("upgrade"):
-			seen.upgrades++
-			seen.upgradeOdd = seen.upgradeOdd || !foldEqual(f.value, "websocket")
-		case f.is("content-length"), f.is("transfer-encoding"), f.is("expect"), f.is("trailer"):
-			seen.body = true
-		case f.is("accept"):
-			seen.eventStream = seen.eventStream || acceptsEvents(f.value)
-		default:
-			hs.readField(f, &seen)
 		}
 	}
-	return seen, fs.err
+	return fs.Err
 }
 
-func (hs *handshake) readField(f field, seen *headSeen) {
+func (hs *handshake) readField(f httphead.Field, seen *fieldsSeen) {
 	switch {
-	case f.is("sec-websocket-key"):
-		seen.keys++
-		hs.key = string(f.value)
-	case f.is("sec-websocket-version"):
-		seen.versions++
-		seen.versionOdd = seen.versionOdd || string(f.value) != "13"
-	case f.is("sec-websocket-protocol"):
-		for p := range httphead.Elements(f.value) {
+	case f.Is("sec-websocket-protocol"):
+		for p := range httphead.Elements(f.Value) {
 			hs.protocols = append(hs.protocols, string(p))
 		}
-	case f.is("sec-websocket-extensions"):
-		for e := range httphead.Elements(f.value) {
+	case f.Is("sec-websocket-extensions"):
+		for e := range httphead.Elements(f.Value) {
 			name, _, _ := bytes.Cut(e, []byte(";"))
 			hs.extensions = append(hs.extensions, string(bytes.TrimSpace(name)))
 		}
-	case f.is("origin"):
+	case f.Is("origin"):
 		seen.origins++
-		hs.origin = string(f.value)
-	case f.is("access-control-request-method"):
-		seen.asksFor = string(f.value)
-	case f.is("x-forwarded-for"):
-		hs.forwardedFor = appendElement(hs.forwardedFor, f.value)
-	case f.is("forwarded"):
-		hs.forwarded = appendElement(hs.forwarded, f.value)
-	case f.is("x-forwarded-proto"):
+		hs.origin = string(f.Value)
+	case f.Is("access-control-request-method"):
+		seen.asksFor = string(f.Value)
+	case f.Is("x-forwarded-for"):
+		hs.forwardedFor = appendElement(hs.forwardedFor, f.Value)
+	case f.Is("forwarded"):
+		hs.forwarded = appendElement(hs.forwarded, f.Value)
+	case f.Is("x-forwarded-proto"):
 		hs.hasProto = true
-	case f.is("x-forwarded-host"):
+	case f.Is("x-forwarded-host"):
 		hs.hasForwardHost = true
 	}
 }
@@ -257,17 +216,4 @@ func appendElement(list, e []byte) []byte {
 		list = append(list, ", "...)
 	}
 	return append(list, e...)
-}
-
-// acceptsEvents reports whether an Accept names event streams, by name and not excluded.
-func acceptsEvents(value []byte) bool {
-	for e := range httphead.Elements(value) {
-		kind, params, _ := bytes.Cut(e, []byte(";"))
-		if !foldEqual(bytes.TrimSpace(kind), "text/event-stream") {
-			continue
-		}
-		q := strings.ReplaceAll(strings.ToLower(string(params)), " ", "")
-		return q != "q=0" && q != "q=0.0" && q != "q=0.00" && q != "q=0.000"
-	}
-	return false
 }

@@ -94,7 +94,7 @@ func TestAnswerHygiene(t *testing.T) {
 			t.Errorf("%s: want the answer as it came, got %v", u.id, h)
 		}
 		for name := range h {
-			if (field{name: []byte(name)}).isOurs() {
+			if isOurs(httphead.Field{Name: []byte(name)}) {
 				t.Errorf("%s: %s reached the client", u.id, name)
 			}
 		}

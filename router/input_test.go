@@ -254,14 +254,14 @@ func FuzzFields(f *testing.F) {
 	}
 	f.Fuzz(func(t *testing.T, block []byte) {
 		var again []byte
-		fs := fields{rest: block}
-		for fs.next() {
-			if !isToken(fs.field.name) || bytes.ContainsAny(fs.field.line, "\r\n\x00") {
-				t.Fatalf("field %q", fs.field.line)
+		fs := httphead.Fields{Rest: block}
+		for fs.Next() {
+			if !httphead.IsToken(fs.Field.Name) || bytes.ContainsAny(fs.Field.Line, "\r\n\x00") {
+				t.Fatalf("field %q", fs.Field.Line)
 			}
-			again = append(append(again, fs.field.line...), "\r\n"...)
+			again = append(append(again, fs.Field.Line...), "\r\n"...)
 		}
-		if fs.err == nil && !bytes.HasPrefix(block, again) {
+		if fs.Err == nil && !bytes.HasPrefix(block, again) {
 			t.Fatalf("%q was read as %q", block, again)
 		}
 	})

@@ -6,6 +6,7 @@ import (
 	"github.com/prometheus/client_golang/prometheus"
 
 	"github.com/ringside-edge/ringside/internal/anteroom"
+	"github.com/ringside-edge/ringside/internal/httphead"
 	"github.com/ringside-edge/ringside/internal/topic"
 )
 
@@ -84,12 +85,12 @@ type metrics struct {
 	moveTime     prometheus.Histogram
 }
 
-// refusalReasons are all reasons for refusals, but for those of topics.
+// refusalReasons are all reasons for refusals, but for those of topics and most of those of heads.
 //
 //nolint:gochecknoglobals // a constant
 var refusalReasons = []string{
-	reasonHTTP, reasonBody, reasonWebSocket, reasonFull, reasonDraining, reasonNoShard, reasonUpstream, "header_too_large", "uri_too_long",
-	"body_too_large", "slow_request", "aborted", "method", "topic_missing", "not_a_session", "ambiguous", "origin", "bad_gateway",
+	reasonHTTP, reasonFull, reasonDraining, reasonNoShard, reasonUpstream, "header_too_large", "uri_too_long",
+	"body_too_large", "slow_request", "aborted", "method", "topic_missing", "origin", "bad_gateway",
 	reasonPerIP, reasonQueueFull, reasonQueueTime,
 }
 
@@ -109,6 +110,9 @@ func newMetrics() *metrics {
 		}),
 	}
 	for _, r := range refusalReasons { // so that a rate shows the first one
+		m.refusals.WithLabelValues(r)
+	}
+	for _, r := range httphead.Reasons {
 		m.refusals.WithLabelValues(r)
 	}
 	for _, r := range topic.Reasons {

@@ -8,6 +8,8 @@ import (
 	"time"
 
 	"github.com/valyala/fasthttp"
+
+	"github.com/ringside-edge/ringside/internal/httphead"
 )
 
 // refusal is a request that is turned down. Its reason is the "error" of a JSON body, and a label of
@@ -23,11 +25,15 @@ func refuse(status int, reason, format string, args ...any) *refusal {
 	return &refusal{status: status, reason: reason, message: fmt.Sprintf(format, args...)}
 }
 
+// refuseFor refuses a request because of its head.
+func refuseFor(p *httphead.Problem) *refusal {
+	return &refusal{status: p.Status, reason: p.Reason, message: p.Message}
+}
+
 // Reasons for refusals that more than one place gives; docs/PROTOCOL.md lists them all.
 const (
 	reasonHTTP      = "http"
 	reasonBody      = "body"
-	reasonWebSocket = "websocket"
 	reasonFull      = "full"
 	reasonDraining  = "draining"
 	reasonNoShard   = "no_shard"

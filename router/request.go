@@ -14,14 +14,14 @@ import (
 // takes out offers of extensions, because compressed streams can't be taken over by another gateway.
 func (hs *handshake) appendRequest(b []byte, keys *leg.Keyring, asLeg bool, now time.Time) []byte {
 	b = append(append(append(b, "GET "...), hs.uri...), " HTTP/1.1\r\n"...)
-	for fs := (fields{rest: hs.block}); fs.next(); {
-		f := fs.field
-		if f.isHopByHop() || f.isOurs() || f.is("x-forwarded-for") || f.is("forwarded") || hs.endsHere(f) ||
-			hs.knowsProto && f.is("x-forwarded-proto") ||
-			asLeg && f.is("sec-websocket-extensions") {
+	for fs := (httphead.Fields{Rest: hs.block}); fs.Next(); {
+		f := fs.Field
+		if isHopByHop(f) || isOurs(f) || f.Is("x-forwarded-for") || f.Is("forwarded") || hs.endsHere(f) ||
+			hs.knowsProto && f.Is("x-forwarded-proto") ||
+			asLeg && f.Is("sec-websocket-extensions") {
 			continue
 		}
-		b = append(append(b, f.line...), "\r\n"...)
+		b = append(append(b, f.Line...), "\r\n"...)
 	}
 	if hs.websocket {
 		b = append(b, "Connection: Upgrade\r\nUpgrade: websocket\r\n"...)
@@ -77,13 +77,13 @@ func (hs *handshake) proto() string {
 
 // endsHere reports whether the client's Connection names the field, so that it is meant for us alone. What a handshake
 // is made of, or who the client is, can't be taken away by that.
-func (hs *handshake) endsHere(f field) bool {
+func (hs *handshake) endsHere(f httphead.Field) bool {
 	for _, n := range hs.named {
-		if strings.EqualFold(string(n), string(f.name)) {
+		if strings.EqualFold(string(n), string(f.Name)) {
 			const ws = "sec-websocket-"
-			essential := f.is("host") || f.is("origin") || f.is("authorization") || f.is("cookie") || f.is("accept") ||
-				f.is("x-forwarded-proto") || f.is("x-forwarded-host") ||
-				len(f.name) > len(ws) && foldEqual(f.name[:len(ws)], ws)
+			essential := f.Is("host") || f.Is("origin") || f.Is("authorization") || f.Is("cookie") || f.Is("accept") ||
+				f.Is("x-forwarded-proto") || f.Is("x-forwarded-host") ||
+				len(f.Name) > len(ws) && httphead.FoldEqual(f.Name[:len(ws)], ws)
 			return !essential
 		}
 	}

@@ -6,6 +6,7 @@ import (
 	"testing"
 	"time"
 
+	"github.com/ringside-edge/ringside/internal/httphead"
 	"github.com/ringside-edge/ringside/leg"
 )
 
@@ -165,7 +166,7 @@ func TestOtherAnswers(t *testing.T) {
 			t.Errorf("%s: got %d %q, want %d %q", name, resp.StatusCode, got, status, body)
 		}
 		for h := range resp.Header {
-			if (field{name: []byte(h)}).isOurs() {
+			if isOurs(httphead.Field{Name: []byte(h)}) {
 				t.Errorf("%s: %s reached the client", name, h)
 			}
 		}

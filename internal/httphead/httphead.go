@@ -1,6 +1,6 @@
 // Package httphead cuts the head of an HTTP message into its header fields, and is strict about it: what one reader takes for the
 // end of a line, or for a name, another may not, and whatever is not beyond doubt is refused. Of the fields it knows what both sides of a leg
-// need alike: lists, and the answer that opens a WebSocket. It is pure.
+// need alike: lists, what a request says of the session that it asks for, and the answer that opens a WebSocket. It is pure.
 package httphead
 
 import (
@@ -41,6 +41,28 @@ func Next(block []byte) (f Field, rest []byte, ok bool, err error) {
 	}
 	return f, rest, true, nil
 }
+
+// Fields cuts a header block, up to the blank line that ends it, into its fields. Use:
+//
+//	for fs := (httphead.Fields{Rest: block}); fs.Next(); { … fs.Field … }
+//
+// and look at Err behind it.
+type Fields struct {
+	Rest  []byte // what has not been cut yet
+	Field Field  // where Next has come to; it lies in the block
+	Err   error
+}
+
+// Next goes to the next field. It reports whether there is one.
+func (f *Fields) Next() (ok bool) {
+	if f.Err == nil {
+		f.Field, f.Rest, ok, f.Err = Next(f.Rest)
+	}
+	return ok
+}
+
+// Is compares a field's name, in whatever case it came, with a name in lower case.
+func (f Field) Is(name string) bool { return FoldEqual(f.Name, name) }
 
 func parse(line []byte) (Field, error) {
 	if line[0] == ' ' || line[0] == '\t' {

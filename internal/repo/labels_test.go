@@ -23,6 +23,7 @@ var reasons = []struct {
 	{"gateway", "messageReasons", "cableNo", 0},
 	{"internal/admin", "refusalReasons", "refuse", 1},
 	{"internal/admin", "refusalReasons", "refusal", 1},
+	{"internal/httphead", "Reasons", "Problem", 1},
 	{"internal/topic", "Reasons", "Error", 0},
 	{"internal/wsframe", "Reasons", "ProtocolError", 1},
 }
