@@ -124,6 +124,7 @@ func (n *Node) memberlistConfig() (*memberlist.Config, error) {
 	mc.SuspicionMult = 3
 	mc.PushPullInterval = 10 * time.Second
 	mc.TCPTimeout = 2 * time.Second
+	mc.EnableCompression = false // it takes 64 KiB of new memory for each message, however short
 	mc.Delegate, mc.Events, mc.Alive = delegate{n}, delegate{n}, delegate{n}
 	mc.Logger = log.New(&logWriter{n: n}, "", 0)
 	mc.Transport = n.cfg.transport
@@ -179,7 +180,7 @@ func (c Config) addresses(mc *memberlist.Config) error {
 	}
 	mc.AdvertiseAddr, mc.AdvertisePort = advertise.Addr().String(), int(advertise.Port())
 	if mc.AdvertisePort == 0 {
-		mc.AdvertisePort = mc.BindPort // memberlist replaces a 0 by the port that it gets
+		mc.AdvertisePort = mc.BindPort // if that is 0 too, the port that the system chooses
 	}
 	return nil
 }

@@ -16,6 +16,7 @@ import (
 	"errors"
 	"fmt"
 	"math/rand/v2"
+	"net/netip"
 	"sync"
 	"sync/atomic"
 	"time"
@@ -92,7 +93,7 @@ func New(cfg Config, log *zap.Logger) (*Node, error) {
 		return nil, err
 	}
 	n.detach = n.settings.attach(n)
-	if n.list, err = memberlist.Create(mc); err != nil {
+	if err := n.listen(mc); err != nil {
 		n.detach()
 		return nil, fmt.Errorf("cannot start gossip on %s: %w", cfg.Bind, err)
 	}
@@ -102,6 +103,34 @@ func New(cfg Config, log *zap.Logger) (*Node, error) {
 	n.mu.Unlock()
 	n.rebuild()
 	return n, nil
+}
+
+// listen binds the port, where no transport is given, and starts memberlist on it.
+func (n *Node) listen(mc *memberlist.Config) error {
+	if mc.Transport != nil {
+		return n.create(mc)
+	}
+	addr, err := netip.ParseAddr(mc.BindAddr)
+	if err != nil {
+		return err
+	}
+	t, err := newTransport(netip.AddrPortFrom(addr, uint16(mc.BindPort)), n.log)
+	if err != nil {
+		return err
+	}
+	mc.Transport, mc.BindPort = t, t.port()
+	if mc.AdvertisePort == 0 {
+		mc.AdvertisePort = mc.BindPort
+	}
+	if err := n.create(mc); err != nil {
+		return errors.Join(err, t.Shutdown())
+	}
+	return nil
+}
+
+func (n *Node) create(mc *memberlist.Config) (err error) {
+	n.list, err = memberlist.Create(mc)
+	return err
 }
 
 // Addr is the address that others reach this node's gossip by.

@@ -2,7 +2,9 @@ package eventloop
 
 import (
 	"errors"
+	"syscall"
 	"time"
+	"unsafe"
 
 	"golang.org/x/sys/unix"
 )
@@ -19,9 +21,13 @@ func setUnsent(fd, bytes int) error {
 	return unix.SetsockoptInt(fd, unix.IPPROTO_TCP, unix.TCP_NOTSENT_LOWAT, bytes)
 }
 
+// unanswered asks for TCP_INFO. It is called for every session again and again, and x/sys takes new memory for each answer.
 func unanswered(fd int) (owes bool, silent time.Duration) {
-	info, err := unix.GetsockoptTCPInfo(fd, unix.IPPROTO_TCP, unix.TCP_INFO)
-	if err != nil || info.Unacked == 0 && info.Probes == 0 { // nothing is on its way, nor is a shut window probed
+	var info unix.TCPInfo
+	size := uint32(unsafe.Sizeof(info))
+	_, _, errno := syscall.RawSyscall6(unix.SYS_GETSOCKOPT, uintptr(fd), unix.IPPROTO_TCP, unix.TCP_INFO,
+		uintptr(unsafe.Pointer(&info)), uintptr(unsafe.Pointer(&size)), 0) // does not block
+	if errno != 0 || info.Unacked == 0 && info.Probes == 0 { // nothing is on its way, nor is a shut window probed
 		return false, 0
 	}
 	return true, time.Duration(info.Last_ack_recv) * time.Millisecond
