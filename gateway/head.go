@@ -1,6 +1,8 @@
 package gateway
 
 import (
+	"cmp"
+
 	"github.com/valyala/fasthttp"
 
 	"github.com/ringside-edge/ringside/internal/httphead"
@@ -27,15 +29,8 @@ func readHead(h *fasthttp.RequestHeader) (httphead.Wanted, *refusal) {
 	if fs.Err != nil {
 		return 0, refuse(fasthttp.StatusBadRequest, "http", "%v", fs.Err)
 	}
-	p := o.Target(string(h.RequestURI()), string(h.Host()))
-	if p == nil {
-		p = o.Body()
-	}
-	if p != nil {
-		return 0, refuseFor(p)
-	}
-	wanted, p := o.Wants()
-	if p != nil {
+	wanted, odd := o.Wants()
+	if p := cmp.Or(o.Target(string(h.RequestURI()), string(h.Host())), o.Body(), odd); p != nil {
 		return 0, refuseFor(p)
 	}
 	return wanted, nil

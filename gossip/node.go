@@ -107,30 +107,25 @@ func New(cfg Config, log *zap.Logger) (*Node, error) {
 
 // listen binds the port, where no transport is given, and starts memberlist on it.
 func (n *Node) listen(mc *memberlist.Config) error {
-	if mc.Transport != nil {
-		return n.create(mc)
+	if mc.Transport == nil {
+		addr, err := netip.ParseAddr(mc.BindAddr)
+		if err != nil {
+			return err
+		}
+		t, err := newTransport(netip.AddrPortFrom(addr, uint16(mc.BindPort)), n.log)
+		if err != nil {
+			return err
+		}
+		mc.Transport, mc.BindPort = t, t.port
+		if mc.AdvertisePort == 0 {
+			mc.AdvertisePort = t.port
+		}
 	}
-	addr, err := netip.ParseAddr(mc.BindAddr)
-	if err != nil {
-		return err
-	}
-	t, err := newTransport(netip.AddrPortFrom(addr, uint16(mc.BindPort)), n.log)
-	if err != nil {
-		return err
-	}
-	mc.Transport, mc.BindPort = t, t.port()
-	if mc.AdvertisePort == 0 {
-		mc.AdvertisePort = mc.BindPort
-	}
-	if err := n.create(mc); err != nil {
-		return errors.Join(err, t.Shutdown())
+	var err error
+	if n.list, err = memberlist.Create(mc); err != nil {
+		return errors.Join(err, mc.Transport.Shutdown())
 	}
 	return nil
-}
-
-func (n *Node) create(mc *memberlist.Config) (err error) {
-	n.list, err = memberlist.Create(mc)
-	return err
 }
 
 // Addr is the address that others reach this node's gossip by.

@@ -1,6 +1,7 @@
 package gossip
 
 import (
+	"bytes"
 	"errors"
 	"fmt"
 	"net"
@@ -19,6 +20,7 @@ type transport struct {
 	log     *zap.Logger
 	udp     *net.UDPConn
 	tcp     *net.TCPListener
+	port    int // of both
 	packets chan *memberlist.Packet
 	streams chan net.Conn
 	done    chan struct{}
@@ -50,14 +52,14 @@ func bindTransport(bind netip.AddrPort, log *zap.Logger) (*transport, error) {
 	if err != nil {
 		return nil, err
 	}
-	port := tcp.Addr().(*net.TCPAddr).AddrPort().Port() //nolint:forcetypeassert // of a TCP listener
-	udp, err := net.ListenUDP("udp", net.UDPAddrFromAddrPort(netip.AddrPortFrom(bind.Addr(), port)))
+	port := tcp.Addr().(*net.TCPAddr).Port //nolint:forcetypeassert // of a TCP listener
+	udp, err := net.ListenUDP("udp", net.UDPAddrFromAddrPort(netip.AddrPortFrom(bind.Addr(), uint16(port))))
 	if err != nil {
 		return nil, errors.Join(err, tcp.Close())
 	}
 	for size := receiveBuffer; size >= maxPacket && udp.SetReadBuffer(size) != nil; size /= 2 { // else it stays as it is
 	}
-	t := &transport{log: log, udp: udp, tcp: tcp, packets: make(chan *memberlist.Packet), streams: make(chan net.Conn), done: make(chan struct{})}
+	t := &transport{log: log, udp: udp, tcp: tcp, port: port, packets: make(chan *memberlist.Packet), streams: make(chan net.Conn), done: make(chan struct{})}
 	t.close = sync.OnceValue(func() error {
 		close(t.done)
 		err := errors.Join(tcp.Close(), udp.Close())
@@ -67,11 +69,6 @@ func bindTransport(bind netip.AddrPort, log *zap.Logger) (*transport, error) {
 	t.wg.Go(t.receive)
 	t.wg.Go(t.accept)
 	return t, nil
-}
-
-// port is the one that it has.
-func (t *transport) port() int {
-	return t.tcp.Addr().(*net.TCPAddr).Port //nolint:forcetypeassert // of a TCP listener
 }
 
 // receive hands packets on, one after the other.
@@ -90,7 +87,7 @@ func (t *transport) receive() {
 			continue
 		}
 		p.over()
-		packet := &memberlist.Packet{Buf: append([]byte(nil), buf[:n]...), Timestamp: now,
+		packet := &memberlist.Packet{Buf: bytes.Clone(buf[:n]), Timestamp: now,
 			From: net.UDPAddrFromAddrPort(netip.AddrPortFrom(from.Addr().Unmap(), from.Port()))}
 		select {
 		case t.packets <- packet:
@@ -153,15 +150,11 @@ func (t *transport) FinalAdvertiseAddr(ip string, port int) (net.IP, int, error)
 	return net.IP(addr.AsSlice()), port, nil
 }
 
-// WriteTo implements memberlist.Transport.
+// WriteTo implements memberlist.Transport. The address is a number: names are resolved before they are joined.
 func (t *transport) WriteTo(b []byte, addr string) (time.Time, error) {
 	to, err := netip.ParseAddrPort(addr)
 	if err != nil {
-		resolved, err := net.ResolveUDPAddr("udp", addr)
-		if err != nil {
-			return time.Time{}, err
-		}
-		to = resolved.AddrPort()
+		return time.Time{}, err
 	}
 	_, err = t.udp.WriteToUDPAddrPort(b, to)
 	return time.Now(), err

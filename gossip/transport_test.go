@@ -43,7 +43,7 @@ func packet(t *testing.T, at *transport) *memberlist.Packet {
 
 func TestTransportPackets(t *testing.T) {
 	a, b := transports(t, "127.0.0.1:0")
-	addr := netip.AddrPortFrom(netip.MustParseAddr("127.0.0.1"), uint16(b.port())).String()
+	addr := netip.AddrPortFrom(netip.MustParseAddr("127.0.0.1"), uint16(b.port)).String()
 	for _, size := range []int{1, 1400, 60_000} {
 		sent := bytes.Repeat([]byte{byte(size)}, size)
 		before := time.Now()
@@ -54,8 +54,8 @@ func TestTransportPackets(t *testing.T) {
 		if !bytes.Equal(got.Buf, sent) || cap(got.Buf) > 2*size+64 || got.Timestamp.Before(before) {
 			t.Errorf("%d bytes: got %d in a buffer of %d", size, len(got.Buf), cap(got.Buf))
 		}
-		if from := got.From.(*net.UDPAddr); from.Port != a.port() || !from.IP.Equal(net.IPv4(127, 0, 0, 1)) {
-			t.Errorf("it came from %v, want port %d", from, a.port())
+		if from := got.From.(*net.UDPAddr); from.Port != a.port || !from.IP.Equal(net.IPv4(127, 0, 0, 1)) {
+			t.Errorf("it came from %v, want port %d", from, a.port)
 		}
 		if _, err := b.WriteTo([]byte("x"), got.From.String()); err != nil || string(packet(t, a).Buf) != "x" {
 			t.Errorf("the answer does not come (%v)", err)
@@ -69,7 +69,7 @@ func TestTransportPackets(t *testing.T) {
 // A packet costs little more memory than it has bytes.
 func TestTransportAllocates(t *testing.T) {
 	a, b := transports(t, "127.0.0.1:0")
-	addr := netip.AddrPortFrom(netip.MustParseAddr("127.0.0.1"), uint16(b.port())).String()
+	addr := netip.AddrPortFrom(netip.MustParseAddr("127.0.0.1"), uint16(b.port)).String()
 	const n = 500
 	allocated := func() uint64 {
 		s := []rtmetrics.Sample{{Name: "/gc/heap/allocs:bytes"}}
@@ -91,7 +91,7 @@ func TestTransportAllocates(t *testing.T) {
 func TestTransportStreams(t *testing.T) {
 	for _, host := range []string{"127.0.0.1:0", "[::1]:0"} {
 		a, b := transports(t, host)
-		addr := netip.AddrPortFrom(netip.MustParseAddrPort(host).Addr(), uint16(b.port())).String()
+		addr := netip.AddrPortFrom(netip.MustParseAddrPort(host).Addr(), uint16(b.port)).String()
 		c, err := a.DialAddressTimeout(memberlist.Address{Addr: addr}, time.Second)
 		if err != nil {
 			t.Fatal(err)
@@ -112,7 +112,7 @@ func TestTransportStreams(t *testing.T) {
 // It ends though nobody takes what has come, and frees its port.
 func TestTransportShutdown(t *testing.T) {
 	a, b := transports(t, "127.0.0.1:0")
-	at := netip.AddrPortFrom(netip.MustParseAddr("127.0.0.1"), uint16(b.port()))
+	at := netip.AddrPortFrom(netip.MustParseAddr("127.0.0.1"), uint16(b.port))
 	if _, err := newTransport(at, zap.NewNop()); !errors.Is(err, syscall.EADDRINUSE) {
 		t.Errorf("a port that is taken: got %v", err)
 	}
